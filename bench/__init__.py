@@ -1,0 +1,1 @@
+"""Measures rate, distortion and speed."""

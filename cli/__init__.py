@@ -1,0 +1,1 @@
+"""Holds the commands of the ``aec`` program."""

@@ -1,0 +1,1 @@
+"""Trains the networks and exports them to integer weights."""

@@ -1,0 +1,1 @@
+"""Holds the weights that ship with the package, as data files."""

@@ -1,0 +1,71 @@
+"""Upper bounds on what a file may ask of its reader, checked before memory is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import LimitError
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "MAX_CHUNKS",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "Limits",
+]
+
+MAX_PIXELS = 178_956_970
+"""Pixels in a picture. The count at which Pillow refuses to open a picture (twice its
+``MAX_IMAGE_PIXELS``), so that whatever Pillow can hand to the encoder the decoder takes back."""
+
+MAX_SIDE = 32_768
+"""Pixels along a side. The networks pad both sides to multiples of 64, so a picture one pixel high
+and 2**24 wide would pass ``MAX_PIXELS`` and still cost the work of 2**30 pixels; with this bound a
+one-pixel strip costs at most that of 2**21. Four times the width of an 8K screen."""
+
+MAX_FILE_BYTES = 1 << 30
+"""Bytes in a file. More than ``MAX_PIXELS`` raw RGB pixels take, so no honest file comes near it;
+a stream that never ends stops here."""
+
+MAX_CHUNKS = 65_536
+"""Chunks in a file. ``MAX_PIXELS`` cut into the smallest tiles (64 by 64) make 43,691, which leaves
+room for metadata; a file of nothing but empty chunks is refused after a fraction of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Holds the upper bounds that a reader enforces (pixels, pixels, bytes, count); pass larger
+    ones to open larger files that you trust. Raises ValueError when a bound is below 1.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    max_side: int = MAX_SIDE
+    max_file_bytes: int = MAX_FILE_BYTES
+    max_chunks: int = MAX_CHUNKS
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def check_picture(self, width: int, height: int) -> None:
+        """Raises LimitError when a picture of this width and height (pixels) is too large."""
+        for name, side in (("width", width), ("height", height)):
+            if side > self.max_side:
+                raise LimitError(f"{name} {side} is over the limit max_side={self.max_side} pixels")
+        if width * height > self.max_pixels:
+            raise LimitError(
+                f"{width} x {height} = {width * height} pixels is over the limit "
+                f"max_pixels={self.max_pixels}"
+            )
+
+    def check_file_bytes(self, size: int, what: str = "file") -> None:
+        """Raises LimitError when ``what``, ``size`` bytes long, is longer than a file may be."""
+        if size > self.max_file_bytes:
+            raise LimitError(
+                f"{what} of {size} bytes is over the limit max_file_bytes={self.max_file_bytes}"
+            )
+
+
+DEFAULT_LIMITS = Limits()
