@@ -4,7 +4,7 @@ from aec.format import errors
 from aec.format.limits import DEFAULT_LIMITS, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, Limits
 
 
-@pytest.mark.spec("S-051")
+@pytest.mark.spec("S-044")
 @pytest.mark.parametrize(
     ("width", "height", "fits"),
     [
