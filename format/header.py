@@ -49,12 +49,15 @@ class Field:
     range: tuple[int, int] | None = None
 
     def read(self, data: bytes) -> int:
+        """Returns the integer that the field holds in the bytes of a header."""
         return int.from_bytes(data[self.offset : self.offset + self.size], "little")
 
     def raw(self, data: bytes) -> bytes:
+        """Returns the field's part of the bytes of a header."""
         return data[self.offset : self.offset + self.size]
 
     def check(self, value: int) -> None:
+        """Raises FormatError when the value is out of the field's range."""
         if self.range is not None and not self.range[0] <= value <= self.range[1]:
             low, high = self.range
             raise FormatError(

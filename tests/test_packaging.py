@@ -1,5 +1,6 @@
 """Guards what setuptools does not check: packages missing from its list are dropped silently."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -54,6 +55,42 @@ def test_type_checkers_see_every_root_entry():
     }
     for link in links.iterdir():
         assert link.resolve() == ROOT / link.name
+
+
+ALLOWED = {
+    # "Arrows point down": what the modules of a folder may import from the rest of the package.
+    "format": {"format"},
+    "codec": {"codec", "format"},
+    "bench": {"bench", "codec", "format"},
+    "cli": {"bench", "cli", "codec", "format"},
+}
+
+
+@pytest.mark.parametrize("top", ALLOWED)
+def test_imports_point_down(top):
+    for path in sorted((ROOT / top).rglob("*.py")):
+        inner = path.relative_to(ROOT).parts[:-1]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.Import):
+                assert not [a.name for a in node.names if a.name.split(".")[0] == "aec"], path
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level or node.module.split(".")[0] != "aec", path
+                target = [*inner[: len(inner) - node.level + 1], *(node.module or "").split(".")]
+                if node.level and target[0]:
+                    assert target[0] in ALLOWED[top], f"{path}:{node.lineno}"
+                if inner == ("codec",) and node.level:
+                    assert target[:2] != ["codec", "training"], f"{path}:{node.lineno}"
+
+
+def test_format_needs_the_standard_library_only():
+    for path in (ROOT / "format").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names, path
 
 
 def test_core_dependencies_of_the_bitstream_are_bounded():
