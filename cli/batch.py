@@ -1,0 +1,170 @@
+"""Runs the jobs of a command one after the other; an error in one file does not stop the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..format.errors import AecError
+from .files import STANDARD, is_taken, write_output
+from .naming import Job, is_folder, plan, shown
+from .report import Report, Row, complain, explain, is_foreseen
+
+if TYPE_CHECKING:
+    from ..codec.api import Codec
+
+__all__ = ["Batch", "Convert", "arguments", "exit_code"]
+
+Convert = Callable[[Job], tuple[bytes, Row]]
+"""Reads an input and returns the bytes of its output and their description."""
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class CannotStart(Exception):
+    """Says that the codec itself is unusable, so that no file can be worked on."""
+
+
+@dataclass
+class Batch:
+    """Holds the arguments that all commands over many files share, and runs their jobs."""
+
+    inputs: tuple[str, ...]
+    output: str | None
+    force: bool
+    skip_existing: bool
+    device: str
+    as_json: bool
+    quiet: bool
+    progress: bool
+    _codec: Codec | None = field(default=None, init=False, repr=False)
+
+    def plan(self, suffix: str) -> list[Job]:
+        """Returns the jobs; raises click.UsageError."""
+        if self.force and self.skip_existing:
+            raise click.UsageError("--force and --skip-existing exclude each other")
+        jobs = plan(self.inputs, self.output, suffix)
+        if self.as_json and any(job.target == STANDARD for job in jobs):
+            raise click.UsageError("--json needs standard output for itself; name a file with -o")
+        return jobs
+
+    def codec(self) -> Codec:
+        """Returns the codec, loaded by the first file that gets as far as to need it."""
+        if self._codec is None:
+            try:
+                from ..codec.api import Codec
+
+                self._codec = Codec(device=self.device)
+            except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
+                raise CannotStart(f"cannot start the codec: {error}") from error
+        return self._codec
+
+    def run(self, jobs: list[Job], convert: Convert) -> int:
+        """Works on every job and returns the exit code of the program."""
+        if self.output is not None and self.output != STANDARD and is_folder(self.output):
+            try:
+                os.makedirs(self.output, exist_ok=True)
+            except OSError as error:
+                complain(f"cannot make the folder: {explain(error)}", self.output)
+                return exit_code(done=0, failed=len(jobs))
+        report = Report(len(jobs), as_json=self.as_json, quiet=self.quiet, progress=self.progress)
+        try:
+            for job in jobs:
+                report.begin(job)
+                self._work(job, convert, report)
+            report.end()
+        except CannotStart as error:
+            report.clear()
+            complain(str(error))
+            return exit_code(report.counts["done"], len(jobs))
+        finally:
+            report.clear()
+        return exit_code(report.counts["done"], report.counts["failed"])
+
+    def _work(self, job: Job, convert: Convert, report: Report) -> None:
+        exists = f"{shown(job.target)} exists; replace it with --force, or use --skip-existing"
+        if job.target != STANDARD and not self.force and is_taken(job.target):
+            if self.skip_existing:
+                report.skipped(job)
+            else:
+                report.failed(job, exists)
+            return
+        try:
+            data, row = convert(job)
+        except CannotStart:
+            raise
+        except Exception as error:
+            if not is_foreseen(error):
+                report.clear()
+                traceback.print_exc()
+            report.failed(job, explain(error))
+            return
+        try:
+            write_output(job.target, data, overwrite=self.force)
+        except FileExistsError:  # it was not there before the work
+            report.failed(job, exists)
+        except OSError as error:
+            if job.target == STANDARD and isinstance(error, BrokenPipeError):
+                raise  # nobody reads any more, so there is nobody to tell
+            report.failed(job, f"cannot write {shown(job.target)}: {explain(error)}")
+        else:
+            report.done(job, row)
+
+
+def exit_code(done: int, failed: int) -> int:
+    """Returns 0 when all went well, 1 when a part failed, 3 when nothing was done; 2 is what click
+    gives to wrong usage.
+    """
+    if not done:
+        return 3
+    return 1 if failed else 0
+
+
+def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not DEVICE.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not auto, cpu, cuda or cuda:N")
+    return value
+
+
+def arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments that fill a `Batch` to a command; its own options come before them."""
+    for decorate in reversed(_ARGUMENTS):
+        command = decorate(command)
+    return command
+
+
+_ARGUMENTS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path()),
+    click.option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=click.Path(),
+        help="File, folder/ or - for standard output.  [default: beside the input]",
+    ),
+    click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
+    click.option("--skip-existing", is_flag=True, help="Leave inputs alone whose output exists."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        callback=_check_device,
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+    click.option(
+        "--no-progress",
+        "progress",
+        flag_value=False,
+        default=True,
+        help="Do not show which file is being worked on.",
+    ),
+)

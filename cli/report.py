@@ -1,0 +1,134 @@
+"""Tells people (on stderr) and programs (as JSON lines on stdout) what became of each file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+
+import click
+
+from ..format.errors import AecError
+from .naming import Job, shown
+
+__all__ = ["Report", "Row", "complain", "explain", "is_foreseen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Describes one coded picture: sides in pixels, ``bytes`` of the .aec file in both directions,
+    ``bpp`` in bits of that file per pixel, ``seconds`` of coding alone, quality from 0 to 100.
+    """
+
+    width: int
+    height: int
+    bytes: int
+    seconds: float
+    quality: float
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.bytes / (self.width * self.height)
+
+
+_NO_ROW = dict.fromkeys(("bytes", "bpp", "width", "height", "seconds", "quality"))
+
+
+def is_foreseen(error: Exception) -> bool:
+    """Says whether the error is about a file or the machine; any other kind is a bug in aec."""
+    return isinstance(error, (AecError, OSError, MemoryError))
+
+
+def explain(error: Exception) -> str:
+    """Returns one line that says what is wrong, without the name of the file."""
+    if isinstance(error, AecError):
+        return " ".join(str(error).split())
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; name the files in it"
+    if isinstance(error, OSError):
+        return error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return f"internal error, please report it: {type(error).__name__}: {error}"
+
+
+def complain(message: str, name: str | None = None) -> None:
+    """Prints a message about a file, or about the whole command, on stderr."""
+    about = "" if name is None else f"{shown(name)}: "
+    click.echo(f"aec: {about}{message}", err=True)
+
+
+class Report:
+    """Prints a line per file: for people unless ``quiet``, as JSON on stdout with ``as_json``; and
+    while ``total`` files are worked on, where the work is, if stderr is a terminal.
+    """
+
+    def __init__(self, total: int, *, as_json: bool, quiet: bool, progress: bool) -> None:
+        self.total = total
+        self.as_json = as_json
+        self.quiet = quiet
+        self.progress = progress and total > 1 and not quiet and sys.stderr.isatty()
+        self.counts = {"done": 0, "skipped": 0, "failed": 0}
+        self._width = 0  # columns that the progress line takes at the moment
+
+    def begin(self, job: Job) -> None:
+        """Shows which file is being worked on."""
+        if self.progress:
+            number = sum(self.counts.values()) + 1
+            line = f"[{number}/{self.total}] {shown(job.source)}"
+            line = line[: shutil.get_terminal_size().columns - 1]
+            self.clear()
+            click.echo(line, nl=False, err=True)
+            self._width = len(line)
+
+    def clear(self) -> None:
+        """Removes the progress line, so that other text can take its place."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0
+
+    def done(self, job: Job, row: Row) -> None:
+        self.counts["done"] += 1
+        self._line(
+            f"{shown(job.source)} -> {shown(job.target)}  {row.width}x{row.height}  "
+            f"{row.bytes} bytes  {row.bpp:.3f} bpp  {row.seconds:.2f} s"
+        )
+        self._json(job, ok=True, row=row)
+
+    def skipped(self, job: Job) -> None:
+        self.counts["skipped"] += 1
+        self._line(f"{shown(job.source)}: skipped, {shown(job.target)} exists")
+        self._json(job, ok=True, skipped=True)
+
+    def failed(self, job: Job, message: str) -> None:
+        self.counts["failed"] += 1
+        self.clear()
+        complain(message, job.source)
+        self._json(job, ok=False, error=message)
+
+    def end(self) -> None:
+        """Sums up a batch."""
+        self.clear()
+        if self.total > 1:
+            self._line(", ".join(f"{count} {what}" for what, count in self.counts.items()))
+
+    def _line(self, text: str) -> None:
+        self.clear()
+        if not self.quiet and not self.as_json:
+            click.echo(text, err=True)
+
+    def _json(
+        self,
+        job: Job,
+        *,
+        ok: bool,
+        row: Row | None = None,
+        error: str | None = None,
+        skipped: bool = False,
+    ) -> None:
+        if not self.as_json:
+            return
+        numbers = _NO_ROW if row is None else {**asdict(row), "bpp": row.bpp}
+        names = {"input": job.source, "output": job.target}
+        click.echo(json.dumps({**names, "ok": ok, "skipped": skipped, "error": error, **numbers}))
