@@ -42,13 +42,14 @@ def _read(file: BinaryIO, check: Callable[[bytes], object] | None, max_bytes: in
     block = file.read(READ_SIZE)
     if check is not None:
         check(block)  # the rest of a film need not be read to see that it is not a picture
-    blocks = [block]
-    size = len(block)
-    while block := file.read(READ_SIZE):
+    blocks = []
+    size = 0
+    while block:
         blocks.append(block)
         size += len(block)
         if size > max_bytes:  # a pipe may never end
             raise LimitError(f"longer than {max_bytes} bytes, the most that is read of one file")
+        block = file.read(READ_SIZE)
     return b"".join(blocks)
 
 
@@ -121,13 +122,15 @@ def _publish(temporary: str, path: str) -> None:
     except (OSError, AttributeError, NotImplementedError):
         # No hard links here (FAT, some network and phone storage). An empty file claims the name
         # first; where the trouble is another one, this fails too and says what it is.
-        with open(path, "xb"):
-            pass
+        claimed = False
         try:
+            with open(path, "xb"):
+                claimed = True
             os.replace(temporary, path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            if claimed:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
             raise
 
 
