@@ -11,7 +11,7 @@ from ..format.container import FileInfo
 from ..format.errors import AecError
 from .batch import exit_code
 from .decompress import read_aec
-from .naming import shown
+from .naming import refuse_terminals, shown
 from .report import complain, explain
 
 __all__ = ["info"]
@@ -26,6 +26,7 @@ def info(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 
     Exit code: 0 all are sound, 1 some are not, 2 wrong usage, 3 none is.
     """
+    refuse_terminals(files)
     found: list[tuple[str, FileInfo]] = []
     for name in files:
         fields: dict[str, object] = {"input": name, "ok": True, "error": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -12,7 +12,7 @@ import click
 
 from .files import STANDARD
 
-__all__ = ["Job", "plan", "shown"]
+__all__ = ["Job", "is_folder", "plan", "refuse_terminals", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def plan(inputs: Sequence[str], output: str | None, suffix: str) -> list[Job]:
             f"end its name with a slash: -o {shown(output)}/"
         )
     _check_collisions(jobs)
-    _check_terminals(jobs)
+    refuse_terminals(inputs, [job.target for job in jobs])
     return jobs
 
 
@@ -52,6 +52,14 @@ def is_folder(output: str) -> bool:
     """Says whether the name stands for a folder: it ends with a slash or is an existing folder."""
     separators = tuple(filter(None, (os.sep, os.altsep)))
     return output.endswith(separators) or os.path.isdir(output)
+
+
+def refuse_terminals(inputs: Iterable[str], outputs: Iterable[str] = ()) -> None:
+    """Raises click.UsageError when ``-`` is among the names and means a terminal."""
+    if STANDARD in inputs and sys.stdin.isatty():
+        raise click.UsageError("standard input is a terminal; redirect a file or a pipe to it")
+    if STANDARD in outputs and sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal; redirect it, or name a file with -o")
 
 
 def shown(name: str) -> str:
@@ -92,13 +100,3 @@ def _identity(name: str) -> str:
     path = os.path.normcase(os.path.realpath(name))
     # The usual file systems of these two take "A.png" and "a.png" for one name.
     return path.casefold() if sys.platform in ("darwin", "win32") else path
-
-
-def _check_terminals(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.source == STANDARD and sys.stdin.isatty():
-            raise click.UsageError("standard input is a terminal; redirect a file or a pipe to it")
-        if job.target == STANDARD and sys.stdout.isatty():
-            raise click.UsageError(
-                "standard output is a terminal; redirect it, or name a file with -o"
-            )
