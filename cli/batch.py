@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -57,12 +58,16 @@ class Batch:
     def codec(self) -> Codec:
         """Returns the codec, loaded by the first file that gets as far as to need it."""
         if self._codec is None:
-            try:
-                from ..codec.api import Codec
+            with warnings.catch_warnings(record=True) as caught:
+                try:
+                    from ..codec.api import Codec
 
-                self._codec = Codec(device=self.device)
-            except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-                raise CannotStart(f"cannot start the codec: {error}") from error
+                    self._codec = Codec(device=self.device)
+                except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
+                    raise CannotStart(f"cannot start the codec: {error}") from error
+            # Such as a device that does not compute exactly; the place in the code is no news.
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                complain(f"warning: {message}")
         return self._codec
 
     def run(self, jobs: list[Job], convert: Convert) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import click
 
@@ -32,7 +32,7 @@ class Row:
         return 8 * self.bytes / (self.width * self.height)
 
 
-_NO_ROW = dict.fromkeys(("bytes", "bpp", "width", "height", "seconds", "quality"))
+_NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality")
 
 
 def is_foreseen(error: Exception) -> bool:
@@ -129,6 +129,12 @@ class Report:
     ) -> None:
         if not self.as_json:
             return
-        numbers = _NO_ROW if row is None else {**asdict(row), "bpp": row.bpp}
-        names = {"input": job.source, "output": job.target}
-        click.echo(json.dumps({**names, "ok": ok, "skipped": skipped, "error": error, **numbers}))
+        fields: dict[str, object] = {
+            "input": job.source,
+            "output": job.target,
+            "ok": ok,
+            "skipped": skipped,
+            "error": error,
+        }
+        fields |= {name: getattr(row, name, None) for name in _NUMBERS}
+        click.echo(json.dumps(fields))
