@@ -1,0 +1,73 @@
+"""Checkpoints as safetensors: weights, their average and the optimisers, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..config import ModelConfig
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+def save_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Writes everything that a resumed run needs, whole or not at all."""
+    tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in trainer.ema.items()}
+    for i, optimizer in enumerate(trainer.optimizers):
+        for j, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"opt.{i}.{j}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    metadata = {
+        "config": json.dumps(trainer.net.model.cfg.as_dict()),
+        "step": str(trainer.step),
+        "seconds": str(trainer.seconds),
+        "running_norm": str(trainer.running_norm),
+        "skipped": str(trainer.skipped),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    # numel 0 buffers and shared storage are refused by safetensors; contiguous copies are not
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+              temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Puts a run back to where `save_checkpoint` left it."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
+    trainer.net.load_state_dict(_under(tensors, "net."))
+    for name, value in _under(tensors, "ema.").items():
+        trainer.ema[name].copy_(value)
+    for i, optimizer in enumerate(trainer.optimizers):
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in _under(tensors, f"opt.{i}.").items():
+            j, name = key.split(".", 1)
+            state.setdefault(int(j), {})[name] = value
+        whole = optimizer.state_dict()
+        whole["state"] = state
+        optimizer.load_state_dict(whole)
+    trainer.step = int(metadata["step"])
+    trainer.seconds = float(metadata["seconds"])
+    trainer.running_norm = float(metadata["running_norm"])
+    trainer.skipped = int(metadata["skipped"])
+
+
+def read_averaged(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """The configuration and the averaged weights (names of `TrainingModel`) of a checkpoint."""
+    with safe_open(path, "pt") as file:
+        config = ModelConfig(**json.loads(file.metadata()["config"]))
+        tensors = {k: file.get_tensor(k) for k in file.keys() if k.startswith("ema.")}  # noqa: SIM118
+    return config, _under(tensors, "ema.")
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,104 @@
+"""Training pictures: folders and tar shards, held in memory as uint8, cut into random crops."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp"}
+HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes sides
+
+Picture = NDArray[np.uint8]  # (H, W, 3)
+
+
+def _members(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of the pictures of a folder (recursively), a tar shard or one file."""
+    if source.is_dir():
+        for path in sorted(source.rglob("*")):
+            if path.suffix == ".tar" or path.suffix.lower() in SUFFIXES:
+                yield from _members(path)
+    elif source.suffix == ".tar":
+        with tarfile.open(source) as tar:
+            for member in tar:
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    data = tar.extractfile(member)
+                    if data is not None:
+                        yield member.name, data.read()
+    else:
+        yield source.name, source.read_bytes()
+
+
+def load_pictures(
+    sources: list[Path], *, min_side: int, part: int = 0, parts: int = 1
+) -> tuple[list[Picture], list[Picture]]:
+    """Decodes part `part` of `parts` of the training pictures, and all held-out ones.
+
+    Pictures smaller than `min_side` are passed over; broken ones too, with a warning.
+    Raises ValueError when nothing is left to train on.
+    """
+    training: list[Picture] = []
+    held_out: list[Picture] = []
+    seen = 0
+    for source in sources:
+        for name, data in _members(source):
+            hold = zlib.crc32(Path(name).name.encode()) % HELD_OUT_ONE_IN == 0
+            seen += not hold
+            if not hold and seen % parts != part:
+                continue
+            try:
+                with Image.open(io.BytesIO(data)) as image:
+                    picture = np.asarray(image.convert("RGB"))
+            except (OSError, UnidentifiedImageError, ValueError) as error:
+                warnings.warn(f"{name}: left out, {error}", stacklevel=2)
+                continue
+            if min(picture.shape[:2]) >= min_side:
+                (held_out if hold else training).append(picture)
+    if not training:
+        raise ValueError(f"no picture of at least {min_side} px a side in {sources}")
+    return training, held_out
+
+
+class CropSampler:
+    """Random crops with flips and, now and then, a downscale: batches (B, 3, crop, crop) uint8."""
+
+    def __init__(self, pictures: list[Picture], *, crop: int, seed: int) -> None:
+        self.pictures = pictures
+        self.crop = crop
+        self.random = np.random.default_rng(seed)
+        area = np.array([p.shape[0] * p.shape[1] for p in pictures], dtype=np.float64)
+        self.weights = area / area.sum()
+
+    def _crop(self, picture: Picture) -> Picture:
+        random, height, width = self.random, *picture.shape[:2]
+        side = self.crop
+        largest = min(height, width)
+        if largest > side and random.random() < 0.25:
+            # a little downscaling widens the range of textures and hides old coding noise
+            side = int(random.integers(side + 1, min(largest, 2 * side) + 1))
+        top = int(random.integers(0, height - side + 1))
+        left = int(random.integers(0, width - side + 1))
+        piece = picture[top : top + side, left : left + side]
+        if side != self.crop:
+            size = (self.crop, self.crop)
+            piece = np.asarray(Image.fromarray(piece).resize(size, Image.Resampling.BICUBIC))
+        if random.random() < 0.5:
+            piece = piece[:, ::-1]
+        if random.random() < 0.5:
+            piece = piece[::-1]
+        if random.random() < 0.5:
+            piece = piece.transpose(1, 0, 2)
+        return piece
+
+    def batch(self, size: int) -> Picture:
+        """`size` crops of pictures chosen by area, (size, 3, crop, crop)."""
+        chosen = self.random.choice(len(self.pictures), size=size, p=self.weights)
+        crops = [self._crop(self.pictures[i]).transpose(2, 0, 1) for i in chosen]
+        return np.ascontiguousarray(np.stack(crops))

@@ -1,0 +1,255 @@
+"""The training loop: one code path for a CPU, a GPU, or several processes of either."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..config import ModelConfig
+from ..model import Model
+from .checkpoint import load_checkpoint, save_checkpoint
+from .data import CropSampler, load_pictures
+from .loss import Terms, TrainingModel
+
+VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
+SPIKE = 10.0  # a gradient norm this many times the running one is not learnt from
+
+
+@dataclass
+class Options:
+    """What a training run is told; `minutes` or `steps`, whichever ends first, sets the schedule."""
+
+    data: list[Path]
+    out: Path
+    minutes: float = math.inf
+    steps: int = 0  # 0: no limit
+    batch: int = 8  # crops per step, over all processes
+    crop: int = 256
+    lr: float = 2e-3
+    optimizer: str = "muon"
+    ema: float = 0.999
+    warmup: int = 200
+    seed: int = 0
+    device: str = "auto"
+    resume: Path | None = None
+    report_seconds: float = 10.0
+    save_minutes: float = 5.0
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+
+def make_optimizers(net: TrainingModel, options: Options) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the networks, AdamW for the rest, at rates in proportion."""
+    matrices, slow, rest = [], [], []
+    for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.endswith("shortcut"):
+            slow.append(parameter)  # starts at a DCT, which needs no haste
+        elif parameter.dim() == 2 and name.endswith("weight") and options.optimizer == "muon":
+            matrices.append(parameter)
+        else:
+            rest.append(parameter)
+    lr = options.lr
+    adam = torch.optim.AdamW(
+        [{"params": rest, "lr": lr / 2}, {"params": slow, "lr": lr / 10}],
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
+    )
+    if not matrices:
+        return [adam]
+    muon = torch.optim.Muon(
+        matrices,
+        lr=lr,
+        weight_decay=0.0,
+        adjust_lr_fn="match_rms_adamw",
+        ns_steps=4,  # of the usual 5; a quarter of a CPU step goes into these
+    )
+    return [muon, adam]
+
+
+class Trainer:
+    """Holds one run: networks, optimisers, averages, and the state that a checkpoint keeps."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = self._pick_device(options.device)
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        if options.batch % self.world:
+            raise ValueError(f"batch {options.batch} is no multiple of {self.world} processes")
+        torch.manual_seed(options.seed)  # the same start in every process
+        self.net = TrainingModel(Model(options.model)).to(self.device)
+        self.net = self.net.to(memory_format=torch.channels_last)
+        self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.optimizers = make_optimizers(self.net, options)
+        self.parameters = [p for p in self.net.parameters() if p.requires_grad]
+        self.step = 0
+        self.seconds = 0.0  # of training, over all resumes
+        self.running_norm = 0.0
+        self.skipped = 0
+        if options.resume is not None:
+            load_checkpoint(self, options.resume)
+        # after the weights, or every process would draw the same crops and qualities
+        torch.manual_seed(options.seed + 1000 * (self.rank + 1) + self.step)
+
+    def _pick_device(self, name: str) -> torch.device:
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cuda" and self.world > 1:
+            name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return torch.device(name)
+
+    def progress(self) -> float:
+        """The share of the budget that is used, 0 to 1."""
+        by_time = self.seconds / (60 * self.options.minutes)
+        by_step = self.step / self.options.steps if self.options.steps else 0.0
+        share = torch.tensor([max(by_time, by_step)])
+        if self.world > 1:
+            # the clock of process 0 decides, or the processes would part company
+            share = share.to(self.device)
+            dist.broadcast(share, 0)
+        return min(1.0, float(share))
+
+    def _set_rates(self, progress: float) -> None:
+        warm = min(1.0, (self.step + 1) / self.options.warmup)
+        scale = warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                base = group.setdefault("base_lr", group["lr"])
+                group["lr"] = base * scale
+
+    def _reduce_gradients(self) -> None:
+        if self.world == 1:
+            return
+        flat = torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])
+        dist.all_reduce(flat)
+        flat /= self.world
+        at = 0
+        for p in self.parameters:
+            if p.grad is not None:
+                p.grad.copy_(flat[at : at + p.grad.numel()].view_as(p.grad))
+                at += p.grad.numel()
+
+    def train_step(self, batch: Tensor) -> Terms:
+        """One update from uint8 crops (B, 3, crop, crop)."""
+        x = batch.to(self.device, memory_format=torch.channels_last).float() / 255
+        q = torch.rand(x.shape[0], device=self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            terms = self.net(x, q)
+        for p in self.parameters:
+            p.grad = None
+        terms.loss.mean().backward()
+        self._reduce_gradients()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 2 * self.running_norm or 1e9))
+        self.step += 1
+        if not math.isfinite(norm) or (self.step > 100 and norm > SPIKE * self.running_norm):
+            self.skipped += 1
+            return terms
+        self.running_norm = 0.95 * self.running_norm + 0.05 * norm if self.running_norm else norm
+        for optimizer in self.optimizers:
+            optimizer.step()
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.net.state_dict().items():
+                if value.is_floating_point():
+                    self.ema[name].lerp_(value, 1 - decay)
+                else:
+                    self.ema[name].copy_(value)
+        return terms
+
+    def averaged(self) -> TrainingModel:
+        """A copy of the networks with the averaged weights, ready for evaluation."""
+        net = TrainingModel(Model(self.net.model.cfg)).to(self.device)
+        net.load_state_dict(self.ema)
+        return net.eval()
+
+    @torch.no_grad()
+    def validate(self, pictures: list[Tensor]) -> list[tuple[float, float]]:
+        """Mean (bpp, PSNR in dB) of the averaged weights at each validation quality."""
+        net = self.averaged()
+        points = []
+        for quality in VALIDATION_QUALITIES:
+            bpp, psnr = 0.0, 0.0
+            for picture in pictures:
+                x = picture[None].to(self.device).float() / 255
+                terms = net(x, torch.tensor([quality], device=self.device))
+                bpp += float(terms.bpp)
+                psnr += 10 * math.log10(255**2 / float(terms.mse))
+            points.append((bpp / len(pictures), psnr / len(pictures)))
+        return points
+
+    def run(self) -> None:
+        """Trains until the budget is used; saves now and then and at the end."""
+        options = self.options
+        training, held_out = load_pictures(
+            options.data, min_side=options.crop, part=self.rank, parts=self.world
+        )
+        sampler = CropSampler(
+            training, crop=options.crop, seed=options.seed + 7919 * self.rank + self.step
+        )
+        validation = [
+            torch.from_numpy(p[: p.shape[0] // 64 * 64, : p.shape[1] // 64 * 64].copy())
+            .permute(2, 0, 1)
+            for p in held_out[:8]
+        ]
+        self._say(f"{len(training)} pictures in process 0, {len(validation)} held out, "
+                  f"{sum(p.numel() for p in self.parameters) / 1e6:.2f} M parameters")
+        last_report = last_save = last = time.monotonic()
+        sums = torch.zeros(3)
+        count = 0
+        while (progress := self.progress()) < 1:
+            self._set_rates(progress)
+            terms = self.train_step(torch.from_numpy(sampler.batch(options.batch // self.world)))
+            psnr = 10 * torch.log10(255**2 / terms.mse)
+            sums += torch.stack([terms.loss.mean(), terms.bpp.mean(), psnr.mean()]).detach().cpu()
+            count += 1
+            now = time.monotonic()
+            self.seconds += now - last
+            last = now
+            if now - last_report >= options.report_seconds:
+                loss, bpp, db = (sums / count).tolist()
+                rate = count * options.batch / (now - last_report)
+                left = self.seconds / max(progress, 1e-6) * (1 - progress) / 60
+                self._say(
+                    f"step {self.step}  loss {loss:.4f}  bpp {bpp:.3f}  PSNR {db:.2f} dB  "
+                    f"{rate:.1f} images/s  skipped {self.skipped}  {left:.1f} min left"
+                )
+                sums.zero_()
+                count, last_report = 0, now
+            if now - last_save >= 60 * options.save_minutes:
+                self._save(validation)
+                last_save = last = time.monotonic()
+        self._save(validation)
+
+    def _save(self, validation: list[Tensor]) -> None:
+        if self.rank == 0:
+            save_checkpoint(self, self.options.out)
+            if validation:
+                points = self.validate(validation)
+                text = "  ".join(f"{b:.3f}/{p:.2f}" for b, p in points)
+                self._say(f"step {self.step}  held out, bpp/dB: {text}")
+                with self.options.out.with_suffix(".jsonl").open("a") as log:
+                    entry = {"step": self.step, "seconds": self.seconds, "points": points}
+                    log.write(json.dumps(entry) + "\n")
+        if self.world > 1:
+            dist.barrier()
+
+    def _say(self, text: str) -> None:
+        if self.rank == 0:
+            print(text, file=sys.stderr, flush=True)
+
+
+def describe(options: Options) -> dict[str, object]:
+    """The options as plain values, for the metadata of a checkpoint."""
+    return {k: str(v) for k, v in asdict(options).items()}
