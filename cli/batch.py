@@ -43,7 +43,7 @@ class Batch:
     device: str
     as_json: bool
     quiet: bool
-    progress: bool
+    no_progress: bool
     _codec: Codec | None = field(default=None, init=False, repr=False)
 
     def plan(self, suffix: str) -> list[Job]:
@@ -78,7 +78,9 @@ class Batch:
             except OSError as error:
                 complain(f"cannot make the folder: {explain(error)}", self.output)
                 return exit_code(done=0, failed=len(jobs))
-        report = Report(len(jobs), as_json=self.as_json, quiet=self.quiet, progress=self.progress)
+        report = Report(
+            len(jobs), as_json=self.as_json, quiet=self.quiet, progress=not self.no_progress
+        )
         try:
             for job in jobs:
                 report.begin(job)
@@ -165,11 +167,5 @@ _ARGUMENTS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
-    click.option(
-        "--no-progress",
-        "progress",
-        flag_value=False,
-        default=True,
-        help="Do not show which file is being worked on.",
-    ),
+    click.option("--no-progress", is_flag=True, help="Do not show which file is being worked on."),
 )

@@ -53,7 +53,7 @@ def batch(*inputs: object, **changes: Any) -> Batch:
         "device": "cpu",
         "as_json": False,
         "quiet": False,
-        "progress": True,
+        "no_progress": False,
     }
     return Batch(inputs=tuple(map(str, inputs)), **(arguments | changes))
 
@@ -580,5 +580,5 @@ def test_progress_goes_to_terminals_only(
 
     assert shown(True)
     assert not shown(False)
-    assert not shown(True, progress=False)
+    assert not shown(True, no_progress=True)
     assert not shown(True, quiet=True)
