@@ -19,6 +19,7 @@ COMMANDS = {
     "compress": ".compress:compress",
     "decompress": ".decompress:decompress",
     "info": ".info:info",
+    "train": ".train:train",
 }
 """Commands in the order of the help, each with its module, seen from this package, and the name of
 its click command there. The help imports all of these modules: none may import torch at its top."""

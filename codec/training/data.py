@@ -37,9 +37,11 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def load_pictures(
-    sources: list[Path], *, min_side: int, part: int = 0, parts: int = 1
+    sources: list[Path], *, min_side: int, part: int = 0, parts: int = 1, limit: int = 0
 ) -> tuple[list[Picture], list[Picture]]:
     """Decodes part `part` of `parts` of the training pictures, and all held-out ones.
+
+    With `limit`, stops after that many training pictures.
 
     Pictures smaller than `min_side` are passed over; broken ones too, with a warning.
     Raises ValueError when nothing is left to train on.
@@ -49,6 +51,8 @@ def load_pictures(
     seen = 0
     for source in sources:
         for name, data in _members(source):
+            if limit and len(training) == limit:
+                return training, held_out
             hold = zlib.crc32(Path(name).name.encode()) % HELD_OUT_ONE_IN == 0
             seen += not hold
             if not hold and seen % parts != part:

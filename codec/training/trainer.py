@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ class Options:
     batch: int = 8  # crops per step, over all processes
     crop: int = 256
     lr: float = 2e-3
-    optimizer: str = "muon"
+    optimizer: str = "muon"  # or "adamw"
     ema: float = 0.999
     warmup: int = 200
     seed: int = 0
@@ -249,7 +249,3 @@ class Trainer:
         if self.rank == 0:
             print(text, file=sys.stderr, flush=True)
 
-
-def describe(options: Options) -> dict[str, object]:
-    """The options as plain values, for the metadata of a checkpoint."""
-    return {k: str(v) for k, v in asdict(options).items()}

@@ -1,0 +1,131 @@
+"""The command ``aec train`` and its ``export``: from pictures to a model folder."""
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from ..format.errors import AecError
+
+__all__ = ["train"]
+
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+def _needs_extra() -> None:
+    if find_spec("compressai") is None:
+        raise click.ClickException('training needs more packages: pip install "aec-codec[train]"')
+
+
+@click.group(invoke_without_command=True, short_help="Train a model on your own pictures.")
+@click.option("--data", type=_PATH, multiple=True, help="Folder or tar shard; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Checkpoint to write (.safetensors).")
+@click.option("--resume", type=_PATH, help="Checkpoint to go on from.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Budget of training time.")
+@click.option("--steps", type=click.IntRange(min=0), help="Budget of steps.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True)
+@click.option("--lr", type=float, default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--optimizer", type=click.Choice(["muon", "adamw"]), default="muon", show_default=True
+)
+@click.option("--ema", type=click.FloatRange(0, 1), default=0.999, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N].")
+@click.option(
+    "--set",
+    "sizes",
+    multiple=True,
+    metavar="NAME=INT",
+    help="A size of the network other than the default, as in --set c8=128.",
+)
+@click.pass_context
+def train(
+    context: click.Context,
+    data: tuple[Path, ...],
+    out: Path | None,
+    resume: Path | None,
+    minutes: float | None,
+    steps: int | None,
+    batch: int,
+    crop: int,
+    lr: float,
+    optimizer: str,
+    ema: float,
+    seed: int,
+    device: str,
+    sizes: tuple[str, ...],
+) -> None:
+    """Train the networks on folders or tar shards of AVIF, PNG, JPEG or WebP pictures.
+
+    Give a budget with --minutes, --steps or both; the learning rate falls to nothing at its end.
+    Several processes train together under `torchrun --nproc-per-node N -m aec train ...`.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not data or out is None:
+        raise click.UsageError("--data and --out are needed; see aec train --help")
+    if not minutes and not steps:
+        raise click.UsageError("give a budget: --minutes, --steps or both")
+    if crop % 64:
+        raise click.UsageError(f"--crop must be a multiple of 64, got {crop}")
+    _needs_extra()
+    from ..codec.config import ModelConfig
+    from ..codec.training.checkpoint import read_averaged
+    from ..codec.training.trainer import Options, Trainer
+
+    try:
+        if resume is not None:
+            config = read_averaged(resume)[0]
+        else:
+            pairs = (size.split("=", 1) for size in sizes)
+            config = ModelConfig(**{name: int(value) for name, value in pairs})
+        options = Options(
+            data=list(data),
+            out=out,
+            minutes=minutes or math.inf,
+            steps=steps or 0,
+            batch=batch,
+            crop=crop,
+            lr=lr,
+            optimizer=optimizer,
+            ema=ema,
+            seed=seed,
+            device=device,
+            resume=resume,
+            model=config,
+        )
+        Trainer(options).run()
+    except (AecError, OSError, TypeError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@train.command()
+@click.argument("checkpoint", type=_PATH)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--data", type=_PATH, multiple=True, required=True, help="Pictures to calibrate on.")
+@click.option("--pictures", type=click.IntRange(min=1), default=200, show_default=True)
+def export(checkpoint: Path, folder: Path, data: tuple[Path, ...], pictures: int) -> None:
+    """Turn CHECKPOINT into a model FOLDER of integer weights, measured on training pictures.
+
+    Use the folder with aec.Codec(model=FOLDER).
+    """
+    _needs_extra()
+    from ..codec.training.checkpoint import read_averaged
+    from ..codec.training.data import load_pictures
+    from ..codec.training.export import export as write_model
+    from ..codec.training.loss import TrainingModel
+    from ..codec.training.trainer import Model
+
+    try:
+        config, tensors = read_averaged(checkpoint)
+        net = TrainingModel(Model(config))
+        net.load_state_dict(tensors)
+        training, _ = load_pictures(list(data), min_side=64, limit=pictures)
+        digest = write_model(net.model, net.prior, training, folder, click.echo)
+    except (AecError, OSError, RuntimeError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{folder}: model {digest[:16]}")
