@@ -12,7 +12,7 @@ from torch import Tensor
 from ..format.errors import ModelIntegrityError
 from . import graph
 from .config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS, STEP_XOR, ModelConfig
-from .integer import IntLinear, Tensors, clamp_channels, hard_swish
+from .integer import ACTIVATION_MAX, IntLinear, Tensors, clamp_channels, hard_swish
 
 ENTROPY_BITS = 6  # activations of h_s and the context, mu and y_hat are at 2^-6
 SYNTHESIS_BITS = 9  # activations of g_s are at 2^-9
@@ -46,7 +46,8 @@ class BoundOps:
 
     def clamp(self, name: str, x: Tensor) -> Tensor:
         high = self.tensors[f"{name}.high"].to(torch.int64)
-        if high.shape != x.shape[2:] or bool((high < 0).any()):
+        in_range = (high >= 0) & (high <= ACTIVATION_MAX)
+        if high.shape != x.shape[2:] or not bool(in_range.all()):
             raise ModelIntegrityError(f"clamp {name}: shape or range does not fit")
         self.clamps[name] = high
         return self._spread(x, high)

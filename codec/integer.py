@@ -7,7 +7,8 @@ Activations are integers at a stated power of two, laid out (H, W, C). A layer c
 with integer W and b and a shift s per output channel. Every partial sum of the numerator, in any
 order, is bounded by `sum |W| * amax + |b| + 2^(s-1)`; below 2^24 float32 holds all of them
 exactly, below 2^53 float64 does, and above that the weights are refused. Dividing by powers of
-two is exact too, so W and b are divided once, at load.
+two is exact too, so W and b are divided once, at load. Between layers float32 carries everything:
+clamps within 2^22 leave room for the sum of two activations and for the half that rounds them.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.errors import ModelIntegrityError
+from .config import QUALITY_LEVELS
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
+ACTIVATION_MAX = 2**22  # the widest clamp
 
 Tensors = Mapping[str, Tensor]
 
@@ -53,16 +56,19 @@ class IntLinear:
         shift = tensors[f"{name}.shift"].to(torch.int64)
         low = tensors[f"{name}.low"].to(torch.int64)
         high = tensors[f"{name}.high"].to(torch.int64)
-        channels = weight.shape[0]
+        channels = weight.shape[0] if weight.dim() else 0
+        inside = (3, 3) if depthwise else amax.shape
         shapes_fit = (
-            weight.dim() == (3 if depthwise else 2)
+            weight.shape == (channels, *inside)
             and shift.shape == low.shape == high.shape == (channels,)
-            and bias.shape[-1] == channels
-            and amax.shape == ((channels,) if depthwise else weight.shape[1:])
+            and bias.shape in ((channels,), (QUALITY_LEVELS, channels))
+            and (not depthwise or amax.shape == (channels,))
         )
         if not shapes_fit:
             raise ModelIntegrityError(f"layer {name}: shapes of its tensors do not fit together")
-        if not (bool((shift >= 1).all()) and bool((shift <= 40).all()) and bool((low <= high).all())):
+        in_range = (shift >= 1) & (shift <= 40) & (low <= high)
+        in_range &= (low >= -ACTIVATION_MAX) & (high <= ACTIVATION_MAX)
+        if not bool(in_range.all()):
             raise ModelIntegrityError(f"layer {name}: shift or clamp out of range")
         bound = weight.abs().flatten(1).sum(1) * amax if depthwise else weight.abs() @ amax
         bound = bound + bias.abs().reshape(-1, channels).amax(0) + (1 << (shift - 1))
@@ -102,8 +108,8 @@ class IntLinear:
 def hard_swish(x: Tensor, fraction_bits: int) -> Tensor:
     """The dyadic h(x) = x * clamp(x + 4, 0, 8) / 8 of integers at 2^-fraction_bits, rounded.
 
-    Overwrites x. Exact for fraction_bits <= 9: a factor strictly between 0 and 1 means
-    |x| < 2^(f+2), and then the product has at most 2 f + 5 bits.
+    Overwrites x. Exact for fraction_bits <= 9 and |x| <= 2^22: a factor strictly between 0 and 1
+    means |x| < 2^(f+2), and then the product has at most 2 f + 5 bits.
     """
     factor = x * 2.0 ** -(fraction_bits + 3)
     factor.add_(0.5).clamp_(0.0, 1.0)
