@@ -208,13 +208,12 @@ class Model(nn.Module):
         """x_hat of scaled y_hat."""
         return self.g_s(y_hat * torch.exp(self.log_inverse_gain(q)), q) + 0.5
 
-    def forward(self, x: Tensor, q: Tensor) -> Forward:
-        y = self.analysis(x, q)
-        z = self.h_a(y, q).float()
-        feature = self.h_s(ste_round(z), q)
+    def predict(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """y_hat (B, M, H/16, W/16), and by step (dimension 1) the residuals and their sigma."""
+        feature = self.h_s(z_hat, q)
         target = to_phases(y)
-        phases = torch.arange(GROUPS, device=x.device)
-        rows = torch.arange(x.shape[0], device=x.device)[:, None]
+        phases = torch.arange(GROUPS, device=y.device)
+        rows = torch.arange(y.shape[0], device=y.device)[:, None]
         parts = torch.zeros_like(target)
         residuals, sigmas = [], []
         for step, flip in enumerate(STEP_XOR):
@@ -224,8 +223,13 @@ class Model(nn.Module):
             parts = parts.index_put((rows, phases, phases ^ flip), mu + ste_round(residual))
             residuals.append(residual)
             sigmas.append(index_to_sigma(index))
-        x_hat = self.synthesis(from_phases(parts), q)
-        return Forward(x_hat, z, torch.stack(residuals, 1), torch.stack(sigmas, 1))
+        return from_phases(parts), torch.stack(residuals, 1), torch.stack(sigmas, 1)
+
+    def forward(self, x: Tensor, q: Tensor) -> Forward:
+        y = self.analysis(x, q)
+        z = self.h_a(y, q).float()
+        y_hat, residual, sigma = self.predict(y, ste_round(z), q)
+        return Forward(self.synthesis(y_hat, q), z, residual, sigma)
 
 
 class Encoder(nn.Module):

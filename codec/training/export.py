@@ -44,7 +44,9 @@ from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
 
 MARGIN = 1.5  # clamps lie this far beyond the largest activation that calibration met
 WEIGHT_BITS = 14  # at most, so that weights fit 16 bits
-ENOUGH_BITS = 10  # a layer that float32 would leave fewer than this goes to float64
+ENOUGH_BITS = 6  # a layer whose largest weight float32 would leave fewer bits goes to float64
+#: The linear shortcut carries the picture itself, so its weights get all bits whatever the type.
+FINE_LAYERS = ("g_s.shortcut",)
 Q_AT = torch.linspace(0, 1, QUALITY_LEVELS)
 
 
@@ -232,7 +234,7 @@ class Counter:
 REACH_MAX = 400  # beyond six of the largest sigma
 
 
-def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int) -> Tensor:
+def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Tensor:
     """The most fractional bits of each output channel's weights, as the bounds allow."""
     rows = layer.weight.abs().flatten(1)
     largest = rows.amax(1).clamp(min=2.0**-20)
@@ -243,7 +245,7 @@ def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int) -> Tensor:
     fits = torch.floor(torch.log2(0.98 * FLOAT32_EXACT / worst.clamp(min=2.0**-20)))
     bits = torch.minimum(limit, fits)
     enough = torch.minimum(limit, torch.log2(2**ENOUGH_BITS / largest).floor())
-    bits = torch.where(bits < enough, limit, bits)
+    bits = limit if fine else torch.where(bits < enough, limit, bits)
     # the shift is in_bits + bits - out_bits, from 1 to 40; biases stay within 31 bits
     bits = bits.clamp(layer.out_bits - in_bits + 1, 24)
     return torch.minimum(bits, torch.tensor(40.0 - in_bits + layer.out_bits))
@@ -264,7 +266,7 @@ class ExportOps:
             amax = torch.maximum(amax, self.inputs[name])
         self.inputs[name] = amax
         in_bits = 0 if name == "h_s.enter" else self.bits
-        fraction = _pick_shift(layer, amax, in_bits)
+        fraction = _pick_shift(layer, amax, in_bits, name in FINE_LAYERS)
         scale = torch.exp2(fraction)
         weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
         bias = layer.bias * scale * 2.0**in_bits
