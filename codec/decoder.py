@@ -12,7 +12,14 @@ from torch import Tensor
 from ..format.errors import ModelIntegrityError
 from . import graph
 from .config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS, STEP_XOR, ModelConfig
-from .integer import ACTIVATION_MAX, IntLinear, Tensors, clamp_channels, hard_swish
+from .integer import (
+    ACTIVATION_MAX,
+    LAYER_TENSORS,
+    IntLinear,
+    Tensors,
+    clamp_channels,
+    hard_swish,
+)
 
 ENTROPY_BITS = 6  # activations of h_s and the context, mu and y_hat are at 2^-6
 SYNTHESIS_BITS = 9  # activations of g_s are at 2^-9
@@ -20,6 +27,11 @@ PIXEL_BITS = 4  # the last layers give sixteenths of a grey level
 Z_MAX = 127  # z symbols lie in [-127, 127]
 Y_MAX = 2**16 - 1  # |y_hat| in units of 2^-6; also what the input of the synthesis is scaled from
 GAIN_BITS = 20  # inverse gains are at 2^-20
+#: What the decoder file holds besides the networks.
+OTHER_TENSORS = (
+    "canary",
+    *(f"entropy.{name}.{part}" for name in "yz" for part in ("frequency", "reach")),
+)
 
 
 class BoundOps:
@@ -78,7 +90,7 @@ class IntegerOps:
 class Decoder:
     """Exact h_s, context and g_s on one device, proved at load from the tensors of a weights file.
 
-    Raises ModelIntegrityError when a tensor is missing, misshapen or out of its bound.
+    Raises ModelIntegrityError when a tensor is missing, misshapen, out of its bound or unknown.
     """
 
     def __init__(self, cfg: ModelConfig, tensors: Tensors, device: torch.device) -> None:
@@ -106,6 +118,12 @@ class Decoder:
         gain = tensors["inverse_gain"]
         if gain.shape != (QUALITY_LEVELS, cfg.m) or not bool(((gain > 0) & (gain < 2**24)).all()):
             raise ModelIntegrityError("inverse_gain: shape or range does not fit")
+        known = {"inverse_gain", *OTHER_TENSORS}
+        for ops in (entropy, synthesis):
+            known |= {f"{name}.{part}" for name in ops.layers for part in LAYER_TENSORS}
+            known |= {f"{name}.high" for name in ops.clamps}
+        if unknown := sorted(tensors.keys() - known):
+            raise ModelIntegrityError(f"tensors that no part of the decoder uses: {unknown}")
         return entropy, synthesis
 
     def features(self, z_hat: Tensor, quality: int) -> Tensor:

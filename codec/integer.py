@@ -26,6 +26,7 @@ from .config import QUALITY_LEVELS
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
 ACTIVATION_MAX = 2**22  # the widest clamp
+LAYER_TENSORS = ("weight", "bias", "shift", "low", "high")
 
 Tensors = Mapping[str, Tensor]
 
@@ -51,11 +52,9 @@ class IntLinear:
     """
 
     def __init__(self, tensors: Tensors, name: str, amax: Tensor, *, depthwise: bool = False):
-        weight = tensors[f"{name}.weight"].to(torch.int64)
-        bias = tensors[f"{name}.bias"].to(torch.int64)
-        shift = tensors[f"{name}.shift"].to(torch.int64)
-        low = tensors[f"{name}.low"].to(torch.int64)
-        high = tensors[f"{name}.high"].to(torch.int64)
+        weight, bias, shift, low, high = (
+            tensors[f"{name}.{part}"].to(torch.int64) for part in LAYER_TENSORS
+        )
         channels = weight.shape[0] if weight.dim() else 0
         inside = (3, 3) if depthwise else amax.shape
         shapes_fit = (

@@ -27,7 +27,19 @@ ENCODER_FILE = "encoder.safetensors"
 MANIFEST_FILE = "manifest.json"
 DEFAULT_MODEL = Path(__file__).parent / "weights"
 MODEL_ID_BYTES = 8
-INTEGERS = (torch.int8, torch.int16, torch.int32)
+#: Types in the decoder file by the last part of a tensor's name. Bounds are computed in int64,
+#: which holds them because no weight has more than 16 bits.
+DECODER_TYPES = {
+    "weight": torch.int16,
+    "bias": torch.int32,
+    "shift": torch.int8,
+    "low": torch.int32,
+    "high": torch.int32,
+    "inverse_gain": torch.int32,
+    "frequency": torch.int32,
+    "reach": torch.int16,
+    "canary": torch.int32,
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ def _config(manifest: dict[str, object]) -> ModelConfig:
         config = manifest["config"]
         if not isinstance(config, dict):
             raise TypeError("not an object")
+        if not all(type(value) is int and 0 <= value < 2**16 for value in config.values()):
+            raise TypeError("not all values are small integers")
         return ModelConfig(**config)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelIntegrityError(f"the manifest's config does not fit: {error}") from error
@@ -79,6 +93,8 @@ def load_weights(folder: Path | None = None) -> Weights:
     try:
         manifest = json.loads(_read(folder / MANIFEST_FILE))
         digests = {name: str(manifest["sha256"][name]) for name in (DECODER_FILE, ENCODER_FILE)}
+        if len(manifest["sha256"]) != len(digests):
+            raise ValueError(f"digests of {sorted(manifest['sha256'])}")
     except (ValueError, KeyError, TypeError) as error:
         raise ModelIntegrityError(f"{folder / MANIFEST_FILE}: {error!r}") from error
     contents = {}
@@ -92,8 +108,11 @@ def load_weights(folder: Path | None = None) -> Weights:
     decoder = _tensors(contents[DECODER_FILE], folder / DECODER_FILE)
     encoder = _tensors(contents[ENCODER_FILE], folder / ENCODER_FILE)
     for name, tensor in decoder.items():
-        if tensor.dtype not in INTEGERS:
-            raise ModelIntegrityError(f"decoder tensor {name} is {tensor.dtype}, not an integer")
+        expected_type = DECODER_TYPES.get(name.rpartition(".")[2])
+        if tensor.dtype != expected_type:
+            raise ModelIntegrityError(
+                f"decoder tensor {name} is {tensor.dtype}, expected {expected_type}"
+            )
     for name, tensor in encoder.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ModelIntegrityError(f"encoder tensor {name} is not finite float32")
@@ -109,7 +128,7 @@ def load_weights(folder: Path | None = None) -> Weights:
         first, second = (int(crc) & 0xFFFFFFFF for crc in decoder["canary"].tolist())
     except KeyError as error:
         raise ModelIntegrityError(f"the decoder file lacks tensor {error}") from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ModelIntegrityError(f"the decoder file's canary: {error}") from None
     if len(tables["y"]) != SCALE_LEVELS - 1 or len(tables["z"]) != cfg.n_z:
         raise ModelIntegrityError(
