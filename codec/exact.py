@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,11 +33,33 @@ def exact_arithmetic() -> Iterator[None]:
         stack.enter_context(torch.inference_mode())
         for device in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(torch.backends.nnpack.flags(enabled=False))
-        for holder, name, value in _modes():
-            stack.callback(setattr, holder, name, getattr(holder, name))
-            setattr(holder, name, value)
+        stack.enter_context(_process_modes())
         yield
+
+
+_lock = threading.Lock()
+_users = 0
+_wishes = ExitStack()  # puts the host's settings back
+
+
+@contextmanager
+def _process_modes() -> Iterator[None]:
+    """Holds the process's modes while any thread needs them: the last to leave restores them."""
+    global _users
+    with _lock:
+        if not _users:
+            _wishes.enter_context(torch.backends.nnpack.flags(enabled=False))
+            for holder, name, value in _modes():
+                _wishes.callback(setattr, holder, name, getattr(holder, name))
+                setattr(holder, name, value)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                _wishes.close()
 
 
 def _modes() -> list[tuple[Any, str, Any]]:
