@@ -70,7 +70,8 @@ class Codec:
         self._weights = load_weights(self.model)
         self.device = _pick_device(device)
         self._decoder = self._prepare(self.device)
-        self._encoder = Encoder(self._weights.cfg, self._weights.encoder).to(self.device)
+        encoder = Encoder(self._weights.cfg, self._weights.encoder)
+        self._encoder = encoder.to(self.device, torch.float32)  # whatever torch's default type is
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self._asked, self.model, self.limits, self.model_id)
