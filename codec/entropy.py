@@ -40,6 +40,8 @@ def make_tables(frequencies: NDArray[np.int64], reaches: NDArray[np.int64]) -> l
 
     Raises ModelIntegrityError unless every frequency is positive and every table sums to 2^24.
     """
+    if frequencies.ndim != 1 or reaches.ndim != 1:
+        raise ModelIntegrityError("entropy tables: not flat")
     tables = []
     at = 0
     for reach in reaches.tolist():
