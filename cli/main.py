@@ -19,6 +19,7 @@ COMMANDS = {
     "compress": ".compress:compress",
     "decompress": ".decompress:decompress",
     "info": ".info:info",
+    "bench": ".bench:bench",
     "train": ".train:train",
 }
 """Commands in the order of the help, each with its module, seen from this package, and the name of

@@ -114,11 +114,11 @@ def export(checkpoint: Path, folder: Path, data: tuple[Path, ...], pictures: int
     Use the folder with aec.Codec(model=FOLDER).
     """
     _needs_extra()
+    from ..codec.model import Model
     from ..codec.training.checkpoint import read_averaged
     from ..codec.training.data import load_pictures
     from ..codec.training.export import export as write_model
     from ..codec.training.loss import TrainingModel
-    from ..codec.training.trainer import Model
 
     try:
         config, tensors = read_averaged(checkpoint)

@@ -26,11 +26,11 @@ from ..format.header import FLAG_GRAY, Header
 from ..format.limits import DEFAULT_LIMITS, Limits
 from . import coding
 from .config import QUALITY_LEVELS, Z_STRIDE
-from .decoder import Decoder
+from .decoder import GAIN_BITS, Decoder
 from .exact import canary, exact_arithmetic
-from .model import Encoder
+from .loading import load_weights
+from .model import Encoder, quality_lambda
 from .pictures import to_array
-from .loading import Weights, load_weights
 
 Picture = Image.Image | NDArray[np.uint8]
 
@@ -70,6 +70,7 @@ class Codec:
         self._weights = load_weights(self.model)
         self.device = _pick_device(device)
         self._decoder = self._prepare(self.device)
+        self._rates = coding.RateTable(self._weights.y_tables, self.device)
         encoder = Encoder(self._weights.cfg, self._weights.encoder)
         self._encoder = encoder.to(self.device, torch.float32)  # whatever torch's default type is
 
@@ -113,13 +114,22 @@ class Codec:
             pixels = np.repeat(pixels[:, :, None], 3, axis=2)
         with _resources(), exact_arithmetic():
             y, z = self._encoder.latents(_padded(pixels, self.device), index)
-            side = coding.EncoderSide(y, z, self._weights.y_tables, self._weights.z_tables)
+            side = self._encoder_side(y, z, index)
             _, crc = coding.walk(self._decoder, side, index, height, width)
             tile = Tile(number=0, symbol_crc=crc, payload=side.coder.finish())
         header = Header(
             width=width, height=height, quality=index, model_id=self._weights.model_id, flags=flags
         )
         return write_file(header, [tile])
+
+    def _encoder_side(self, y: Tensor, z: Tensor, index: int) -> coding.EncoderSide:
+        # An error of one step in channel c moves the 3 H W samples by inverse_gain[c]^2 in sum,
+        # because the shortcut is close to orthonormal; lambda turns that into bits.
+        step = self._decoder.inverse_gain[index].float() * 2.0**-GAIN_BITS
+        q = torch.tensor(index / (QUALITY_LEVELS - 1), device=self.device)
+        weight = quality_lambda(q) * 255**2 / 3 * step.square()
+        tables = self._weights.y_tables, self._weights.z_tables
+        return coding.EncoderSide(y, z, weight, *tables, self._rates)
 
     def decompress(self, data: bytes) -> Image.Image:
         """The picture of a whole file, mode RGB or L.

@@ -33,6 +33,7 @@ class Table:
 
     reach: int
     model: constriction.stream.model.Categorical
+    bits: NDArray[np.float32]  # what each value costs, then the escape with its 16 bits
 
 
 def make_tables(frequencies: NDArray[np.int64], reaches: NDArray[np.int64]) -> list[Table]:
@@ -42,7 +43,7 @@ def make_tables(frequencies: NDArray[np.int64], reaches: NDArray[np.int64]) -> l
     """
     if frequencies.ndim != 1 or reaches.ndim != 1:
         raise ModelIntegrityError("entropy tables: not flat")
-    tables = []
+    tables: list[Table] = []
     at = 0
     for reach in reaches.tolist():
         size = 2 * reach + 2
@@ -51,7 +52,10 @@ def make_tables(frequencies: NDArray[np.int64], reaches: NDArray[np.int64]) -> l
         if reach < 0 or len(part) != size or part.min() < 1 or part.sum() != TABLE_SUM:
             raise ModelIntegrityError(f"entropy table {len(tables)} is not a distribution")
         weights = (part - 1).astype(np.float64)
-        tables.append(Table(reach, constriction.stream.model.Categorical(weights, perfect=False)))
+        bits = (np.log2(TABLE_SUM) - np.log2(part)).astype(np.float32)
+        bits[-1] += ESCAPE_BITS
+        model = constriction.stream.model.Categorical(weights, perfect=False)
+        tables.append(Table(reach, model, bits))
     if at != len(frequencies):
         raise ModelIntegrityError("entropy tables: frequencies left over")
     return tables
@@ -112,9 +116,7 @@ class Decoder:
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         if len(words) and words[-1] == 0:
             raise FormatError("ANS payload ends in a zero word")
-        self._coder = _guard(
-            "on the payload", lambda: constriction.stream.stack.AnsCoder(words)
-        )
+        self._coder = _guard("on the payload", lambda: constriction.stream.stack.AnsCoder(words))
 
     def get(self, count: int, table: Table) -> Symbols:
         """The next `count` values of one table."""
@@ -132,4 +134,3 @@ class Decoder:
     def at_start(self) -> bool:
         """Whether the coder is back where its encoder began: a check that comes with ANS."""
         return bool(self._coder.is_empty())
-

@@ -64,7 +64,9 @@ def _process_modes() -> Iterator[None]:
 
 def _modes() -> list[tuple[Any, str, Any]]:
     """The process-wide switches that let kernels round float32 operands, with the exact value."""
-    cuda, cudnn, mkldnn = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+    cuda: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
     if not hasattr(mkldnn, "matmul"):  # before torch 2.9, where the CPU switch is of no effect
         return [(cuda, "allow_tf32", False), (cudnn, "allow_tf32", False)]
     return [(m, "fp32_precision", "ieee") for m in (cuda, cudnn.conv, mkldnn.matmul, mkldnn.conv)]

@@ -53,9 +53,7 @@ def h_s(ops: Ops, z_hat: Tensor, quality: int) -> Tensor:
     return entropy_block(ops, "h_s.block16", pixel_shuffle(ops.layer("h_s.up16", f), 2))
 
 
-def context(
-    ops: Ops, cfg: ModelConfig, step: int, feature: Tensor, y_hat: Tensor | None
-) -> Tensor:
+def context(ops: Ops, cfg: ModelConfig, step: int, feature: Tensor, y_hat: Tensor | None) -> Tensor:
     """(4 phases, H/32, W/32, M/2): of each phase's channel group first mu, then table index.
 
     `feature` is (H/16, W/16, C_h); `y_hat` (H/16, W/16, M) is zero where not yet known, None in

@@ -35,9 +35,9 @@ from .dct import dct_shortcut
 from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
 
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
-_INDEX_START = 20.0  # sigma about 0.8: neither free nor hopeless
-_INDEX_GAIN = 8.0  # the head works in units of 8 levels, so its weights are of ordinary size
-_Y_UNIT = 1 / 8  # scaled latents reach hundreds; h_a and the context see them in these units
+INDEX_START = 20.0  # sigma about 0.8: neither free nor hopeless
+INDEX_GAIN = 8.0  # the head works in units of 8 levels, so its weights are of ordinary size
+Y_UNIT = 1 / 8  # scaled latents reach hundreds; h_a and the context see them in these units
 
 
 def quality_lambda(q: Tensor) -> Tensor:
@@ -74,7 +74,9 @@ class Analysis(nn.Module):
         f = self.blocks16(f)
         # bf16 holds 8 bits of a coefficient that needs up to 12: the linear ends stay float32
         with torch.autocast(x.device.type, enabled=False):
-            linear = F.conv2d(F.pixel_unshuffle(x.float(), Y_STRIDE), self.shortcut[:, :, None, None])
+            linear = F.conv2d(
+                F.pixel_unshuffle(x.float(), Y_STRIDE), self.shortcut[:, :, None, None]
+            )
             return linear + self.leave(f.float())
 
 
@@ -110,7 +112,7 @@ class HyperAnalysis(nn.Module):
         self.leave = nn.Sequential(EntropyBlock(c), Pointwise(c, cfg.n_z, gain=2.0))
 
     def forward(self, y: Tensor, q: Tensor) -> Tensor:
-        return self.leave(self.down2(self.down1(self.enter(y * _Y_UNIT, q))))
+        return self.leave(self.down2(self.down1(self.enter(y * Y_UNIT, q))))
 
 
 class HyperSynthesis(nn.Module):
@@ -149,14 +151,16 @@ class Context(nn.Module):
 
     def forward(self, step: int, feature: Tensor, y_hat: Tensor | None) -> tuple[Tensor, Tensor]:
         """mu and index of this step in phase-major form, each (B, 4, M/4, H/32, W/32)."""
-        known = feature if y_hat is None else torch.cat([feature, y_hat * _Y_UNIT], dim=1)
+        known = feature if y_hat is None else torch.cat([feature, y_hat * Y_UNIT], dim=1)
         f = self.blocks(self.enter[step](known))
+        heads = self.head[step]
+        assert isinstance(heads, nn.ModuleList)
         outs = [
-            self.head[step][phase ^ STEP_XOR[step]](f[:, :, phase // 2 :: 2, phase % 2 :: 2])
+            heads[phase ^ STEP_XOR[step]](f[:, :, phase // 2 :: 2, phase % 2 :: 2])
             for phase in range(GROUPS)
         ]
         mu, index = torch.stack(outs, dim=1).float().chunk(2, dim=2)
-        return mu / _Y_UNIT, index * _INDEX_GAIN + _INDEX_START
+        return mu / Y_UNIT, index * INDEX_GAIN + INDEX_START
 
 
 def to_phases(y: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ any other array                        refused
 no pixels at all                       refused
 ====================================== ===========================================================
 
-Files of colour pictures with 16 bits per sample reach this rule as RGB, because Pillow reads them as
-8 bits. Nothing here imports torch.
+Files of colour pictures with 16 bits per sample reach this rule as RGB, because Pillow reads them
+as 8 bits. Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -34,8 +34,11 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     # numel 0 buffers and shared storage are refused by safetensors; contiguous copies are not
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-              temporary, metadata=metadata)
+    save_file(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        temporary,
+        metadata=metadata,
+    )
     os.replace(temporary, path)
 
 

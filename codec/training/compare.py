@@ -10,12 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .. import coding
 from ..api import Codec, _padded, quality_index
+from ..config import QUALITY_LEVELS, STEP_XOR
+from ..decoder import Decoder, new_y_hat, place
 from ..exact import exact_arithmetic
 from ..model import Model, ste_round
-from .export import FloatDecoder
+from .floats import FloatDecoder
 
 
 class Cost(NamedTuple):
@@ -49,39 +52,50 @@ def compare(
     """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
-    weights, exact = codec._weights, codec._decoder
     bits, psnr, seconds = [], [], []
     for picture in pictures:
-        height, width = picture.shape[:2]
         for quality in map(quality_index, qualities):
-            x = _padded(picture, exact.device)
-            sizes, quality_db = [], []
-            for decoder in (floats, exact):
-                with exact_arithmetic():
-                    y, z = codec._encoder.latents(x, quality)
-                    side = coding.EncoderSide(y, z, weights.y_tables, weights.z_tables)
-                    y_hat, _ = coding.walk(decoder, side, quality, height, width)
-                    out = decoder.synthesis(y_hat, quality)[:height, :width].numpy()
-                sizes.append(len(side.coder.finish()))
-                quality_db.append(_psnr(out, picture))
-            bits.append(sizes[1] / sizes[0])
-            psnr.append(quality_db[1] - quality_db[0])
-        with torch.inference_mode():
-            q = torch.tensor([quality / 255])
-            y_float, z_float = model.analysis(x, q), z[None]
-
-            def run_float(y: torch.Tensor = y_float, z: torch.Tensor = z_float) -> None:
-                model.synthesis(model.predict(y, ste_round(z), q)[0], q)
-
-            def run_exact(z: torch.Tensor = z) -> None:
-                feature = exact.features(z.permute(1, 2, 0).contiguous(), quality)
-                y_hat = coding.new_y_hat(feature, exact.cfg.m)
-                for step in range(4):
-                    mu, _ = exact.step(step, feature, y_hat)
-                    coding.place(y_hat, step, mu, torch.zeros_like(mu))
-                exact.synthesis(y_hat, quality)
-
             with exact_arithmetic():
-                z = ste_round(z)
-                seconds.append(_median_seconds(run_exact) / _median_seconds(run_float))
+                y, z = codec._encoder.latents(_padded(picture, codec.device), quality)
+                size, db = _code(codec, floats, y, z, picture, quality)
+                exact_size, exact_db = _code(codec, codec._decoder, y, z, picture, quality)
+                bits.append(exact_size / size)
+                psnr.append(exact_db - db)
+                seconds.append(_time_ratio(model, codec._decoder, y, ste_round(z), quality))
     return Cost(float(np.mean(bits)), float(np.mean(psnr)), float(np.median(seconds)))
+
+
+def _code(
+    codec: Codec,
+    networks: Decoder | FloatDecoder,
+    y: Tensor,
+    z: Tensor,
+    picture: NDArray[np.uint8],
+    quality: int,
+) -> tuple[int, float]:
+    """Bytes and PSNR of a picture through one of the decoders."""
+    height, width = picture.shape[:2]
+    side = codec._encoder_side(y, z, quality)
+    y_hat, _ = coding.walk(networks, side, quality, height, width)
+    pixels = networks.synthesis(y_hat, quality)[:height, :width].numpy()
+    return len(side.coder.finish()), _psnr(pixels, picture)
+
+
+def _time_ratio(model: Model, exact: Decoder, y: Tensor, z_hat: Tensor, quality: int) -> float:
+    """Seconds of all decoder networks, integer over float."""
+    q = torch.tensor([quality / (QUALITY_LEVELS - 1)])
+    y_planes = y.permute(2, 0, 1)[None].contiguous()
+
+    def run_float() -> None:
+        y_hat, _, _ = model.predict(y_planes, z_hat[None], q)
+        model.synthesis(y_hat, q)
+
+    def run_exact() -> None:
+        feature = exact.features(z_hat.permute(1, 2, 0).contiguous(), quality)
+        y_hat = new_y_hat(feature, exact.cfg.m)
+        for step in range(len(STEP_XOR)):
+            mu, _ = exact.step(step, feature, y_hat)
+            place(y_hat, step, mu, torch.zeros_like(mu))
+        exact.synthesis(y_hat, quality)
+
+    return _median_seconds(run_exact) / _median_seconds(run_float)

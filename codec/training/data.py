@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from ..config import Z_STRIDE
 
 SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp"}
 HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes sides
@@ -71,17 +74,21 @@ def load_pictures(
 
 
 class CropSampler:
-    """Random crops with flips and, now and then, a downscale: batches (B, 3, crop, crop) uint8."""
+    """Random crops with flips and, now and then, a downscale.
+
+    The crops of a step depend on the seed and the step alone, so that a resumed run sees what an
+    uninterrupted one would have seen.
+    """
 
     def __init__(self, pictures: list[Picture], *, crop: int, seed: int) -> None:
         self.pictures = pictures
         self.crop = crop
-        self.random = np.random.default_rng(seed)
+        self.seed = seed
         area = np.array([p.shape[0] * p.shape[1] for p in pictures], dtype=np.float64)
         self.weights = area / area.sum()
 
-    def _crop(self, picture: Picture) -> Picture:
-        random, height, width = self.random, *picture.shape[:2]
+    def _crop(self, picture: Picture, random: np.random.Generator) -> Picture:
+        height, width = picture.shape[:2]
         side = self.crop
         largest = min(height, width)
         if largest > side and random.random() < 0.25:
@@ -101,8 +108,15 @@ class CropSampler:
             piece = piece.transpose(1, 0, 2)
         return piece
 
-    def batch(self, size: int) -> Picture:
+    def batch(self, size: int, step: int) -> Picture:
         """`size` crops of pictures chosen by area, (size, 3, crop, crop)."""
-        chosen = self.random.choice(len(self.pictures), size=size, p=self.weights)
-        crops = [self._crop(self.pictures[i]).transpose(2, 0, 1) for i in chosen]
+        random = np.random.default_rng([self.seed, step])
+        chosen = random.choice(len(self.pictures), size=size, p=self.weights)
+        crops = [self._crop(self.pictures[i], random).transpose(2, 0, 1) for i in chosen]
         return np.ascontiguousarray(np.stack(crops))
+
+
+def whole_cells(picture: Picture) -> torch.Tensor:
+    """The largest corner (3, H, W) of a picture whose sides are multiples of 64."""
+    height, width = (side // Z_STRIDE * Z_STRIDE for side in picture.shape[:2])
+    return torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)

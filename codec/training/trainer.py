@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config import ModelConfig
 from ..model import Model
 from .checkpoint import load_checkpoint, save_checkpoint
-from .data import CropSampler, load_pictures
+from .data import CropSampler, load_pictures, whole_cells
 from .loss import Terms, TrainingModel
 
 VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
@@ -26,7 +26,7 @@ SPIKE = 10.0  # a gradient norm this many times the running one is not learnt fr
 
 @dataclass
 class Options:
-    """What a training run is told; `minutes` or `steps`, whichever ends first, sets the schedule."""
+    """What a training run is told; the budget that ends first sets the schedule."""
 
     data: list[Path]
     out: Path
@@ -90,7 +90,6 @@ class Trainer:
             raise ValueError(f"batch {options.batch} is no multiple of {self.world} processes")
         torch.manual_seed(options.seed)  # the same start in every process
         self.net = TrainingModel(Model(options.model)).to(self.device)
-        self.net = self.net.to(memory_format=torch.channels_last)
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimizers = make_optimizers(self.net, options)
         self.parameters = [p for p in self.net.parameters() if p.requires_grad]
@@ -100,8 +99,6 @@ class Trainer:
         self.skipped = 0
         if options.resume is not None:
             load_checkpoint(self, options.resume)
-        # after the weights, or every process would draw the same crops and qualities
-        torch.manual_seed(options.seed + 1000 * (self.rank + 1) + self.step)
 
     def _pick_device(self, name: str) -> torch.device:
         if name == "auto":
@@ -109,6 +106,9 @@ class Trainer:
         if name == "cuda" and self.world > 1:
             name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         return torch.device(name)
+
+    def _seed(self) -> int:
+        return self.options.seed + 7919 * self.rank
 
     def progress(self) -> float:
         """The share of the budget that is used, 0 to 1."""
@@ -143,6 +143,8 @@ class Trainer:
 
     def train_step(self, batch: Tensor) -> Terms:
         """One update from uint8 crops (B, 3, crop, crop)."""
+        # noise and qualities, like the crops, depend on the step and the process alone
+        torch.manual_seed(self._seed() + 1_000_003 * self.step)
         x = batch.to(self.device, memory_format=torch.channels_last).float() / 255
         q = torch.rand(x.shape[0], device=self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
@@ -195,22 +197,19 @@ class Trainer:
         training, held_out = load_pictures(
             options.data, min_side=options.crop, part=self.rank, parts=self.world
         )
-        sampler = CropSampler(
-            training, crop=options.crop, seed=options.seed + 7919 * self.rank + self.step
+        sampler = CropSampler(training, crop=options.crop, seed=self._seed())
+        validation = [whole_cells(p) for p in held_out[:8]]
+        self._say(
+            f"{len(training)} pictures in process 0, {len(validation)} held out, "
+            f"{sum(p.numel() for p in self.parameters) / 1e6:.2f} M parameters"
         )
-        validation = [
-            torch.from_numpy(p[: p.shape[0] // 64 * 64, : p.shape[1] // 64 * 64].copy())
-            .permute(2, 0, 1)
-            for p in held_out[:8]
-        ]
-        self._say(f"{len(training)} pictures in process 0, {len(validation)} held out, "
-                  f"{sum(p.numel() for p in self.parameters) / 1e6:.2f} M parameters")
         last_report = last_save = last = time.monotonic()
         sums = torch.zeros(3)
         count = 0
         while (progress := self.progress()) < 1:
             self._set_rates(progress)
-            terms = self.train_step(torch.from_numpy(sampler.batch(options.batch // self.world)))
+            crops = sampler.batch(options.batch // self.world, self.step)
+            terms = self.train_step(torch.from_numpy(crops))
             psnr = 10 * torch.log10(255**2 / terms.mse)
             sums += torch.stack([terms.loss.mean(), terms.bpp.mean(), psnr.mean()]).detach().cpu()
             count += 1
@@ -248,4 +247,3 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.rank == 0:
             print(text, file=sys.stderr, flush=True)
-

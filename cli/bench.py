@@ -1,0 +1,267 @@
+"""The commands ``aec bench rd`` and ``aec bench speed``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from ..format.errors import AecError
+from .batch import DEVICE, exit_code
+from .files import STANDARD, is_taken, write_output
+from .naming import shown
+from .report import complain, explain
+from .tables import bd_rate_line, rd_table, speed_text
+
+if TYPE_CHECKING:
+    from ..bench.metrics import Curve
+    from ..bench.rd import Result
+
+__all__ = ["bench"]
+
+QUALITIES = "5,20,35,50,65,80,95"
+
+
+@click.group(short_help="Measure rate, distortion and speed.")
+def bench() -> None:
+    """Measure what files cost, what they are worth, and how long they take.
+
+    Exit code: 0 all done, 1 some pictures left out, 2 wrong usage, 3 nothing done.
+    """
+
+
+def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not DEVICE.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not auto, cpu, cuda or cuda:N")
+    return value
+
+
+def _names(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    from ..bench.codecs import CODECS
+
+    names = tuple(dict.fromkeys(value.split(",")))
+    for name in names:
+        if name not in CODECS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(CODECS)}")
+    return names
+
+
+def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, ...]:
+    try:
+        numbers = sorted(set(map(float, value.split(","))))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not all(0 <= number <= 100 for number in numbers):
+        raise click.BadParameter("qualities run from 0 to 100")
+    return tuple(numbers)
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what both commands take."""
+    options = (
+        click.argument("folder", type=click.Path(exists=True, file_okay=False)),
+        click.option("--out", metavar="FILE", type=click.Path(), help="Write all of it as JSON."),
+        click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists."),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            callback=_check_device,
+            metavar="DEVICE",
+            help="Where aec runs: auto, cpu, cuda or cuda:N.",
+        ),
+        click.option(
+            "--model",
+            metavar="DIR",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder with weights for aec.  [default: those of the package]",
+        ),
+    )
+    for decorate in reversed(options):
+        command = decorate(command)
+    return command
+
+
+@bench.command(short_help="Bits against distortion, beside other codecs.")
+@_shared
+@click.option(
+    "--codecs",
+    default="aec,jpeg,webp,avif",
+    show_default=True,
+    callback=_names,
+    help="What to compare, with commas.",
+)
+@click.option(
+    "--qualities",
+    default=QUALITIES,
+    show_default=True,
+    callback=_numbers,
+    help="Qualities of aec; the other codecs run through their own.",
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="CompressAI result (JSON) of the same pictures to give BD-rates against; repeatable.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Pictures at a time; more than one spoils the times.",
+)
+@click.pass_context
+def rd(
+    context: click.Context,
+    /,
+    folder: str,
+    out: str | None,
+    force: bool,
+    device: str,
+    model: Path | None,
+    codecs: Sequence[str],
+    qualities: Sequence[float],
+    anchors: Sequence[str],
+    jobs: int,
+) -> None:
+    """Code every picture of FOLDER with every codec, and print means over the pictures.
+
+    Bits are those of whole files. PSNR is of 8-bit RGB, with one error over all three channels.
+    The BD-rate says how many percent more bits a codec takes for the same PSNR than another one
+    (less if negative), over the PSNRs that both reach: PCHIP through the points of the means.
+    """
+    _check_out(context, out, force)
+    try:
+        from ..bench.codecs import make
+        from ..bench.metrics import bjontegaard, read_curve
+        from ..bench.rd import run
+        from ..bench.runs import environment, find_pictures, finite
+
+        if anchors or ("jpeg" in codecs and len(codecs) > 1):
+            bjontegaard()  # better missed now than when all is measured
+        curves = [read_curve(path) for path in anchors]
+        paths = find_pictures(folder)
+        made = [make(name, qualities, device=device, model=model) for name in codecs]
+    except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
+        _give_up(context, _reason(error))
+    result = run(paths, made, jobs=jobs, report=_report)
+    done = len(paths) - len(result.skipped)
+    rates: list[dict[str, Any]] = []
+    if done:
+        text = f"means over {done} of {len(paths)} pictures, {jobs} at a time\n{rd_table(result)}"
+        lines, rates = _bd_rates(result, curves)
+        click.echo("\n".join([text, *lines]), err=out == STANDARD)
+    else:
+        complain(f"no picture of {shown(folder)} could be measured")
+    if out is not None:
+        facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "bd_rates": rates}
+        _write(context, out, force, finite(facts | result.as_dict()))
+    context.exit(exit_code(done, len(result.skipped)))
+
+
+def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The BD-rates of all codecs against JPEG and the published curves, for people and programs."""
+    from ..bench.metrics import bd_rate
+
+    lines, found = [], []
+    curves = [result.curve(codec.name) for codec in result.codecs]
+    jpeg = [curve for curve in curves if curve.name == "jpeg"]
+    for anchor in (*jpeg, *anchors):
+        for curve in curves:
+            if curve is anchor:
+                continue
+            try:
+                rate = bd_rate(curve, anchor)
+            except ValueError as error:
+                lines.append(f"BD-rate of {curve.name} against {anchor.name}: none, as {error}")
+            else:
+                lines.append(bd_rate_line(rate))
+                found.append(asdict(rate))
+    return lines, found
+
+
+@bench.command(short_help="Time, where it goes, and what the model costs.")
+@_shared
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    default=50.0,
+    show_default=True,
+    help="Quality of aec.",
+)
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs each.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each codec that has several.")
+@click.pass_context
+def speed(
+    context: click.Context,
+    /,
+    folder: str,
+    out: str | None,
+    force: bool,
+    device: str,
+    model: Path | None,
+    quality: float,
+    repeat: int,
+    threads: int | None,
+) -> None:
+    """Time the pictures of FOLDER one by one, with JPEG and AVIF in the same run.
+
+    Times are medians of the runs of each picture. A multiply-add is one weight times one value.
+    """
+    if math.isnan(quality):  # compares false with every bound, and so passes a range
+        raise click.BadParameter("nan is not a number from 0 to 100")
+    _check_out(context, out, force)
+    try:
+        from ..bench.codecs import Aec, Avif, Jpeg
+        from ..bench.runs import find_pictures, finite
+        from ..bench.speed import run
+
+        paths = find_pictures(folder)
+        codec = Aec([quality], device=device, model=model)
+        others = [Jpeg(), Avif(threads)]
+    except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
+        _give_up(context, _reason(error))
+    result = run(paths, codec, others, repeat=repeat, threads=threads, report=_report)
+    click.echo(speed_text(result), err=out == STANDARD)
+    if out is not None:
+        _write(context, out, force, finite(result))
+    context.exit(exit_code(len(result["pictures"]), len(result["skipped"])))
+
+
+def _check_out(context: click.Context, out: str | None, force: bool) -> None:
+    """Refuses a file that exists before an hour is spent on what should go there."""
+    if out not in (None, STANDARD) and not force and is_taken(out):
+        _give_up(context, f"{shown(out)} exists; replace it with --force")
+
+
+def _write(context: click.Context, out: str, force: bool, content: Any) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    try:
+        write_output(out, text.encode(), overwrite=force)
+    except OSError as error:
+        _give_up(context, f"cannot write {shown(out)}: {explain(error)}")
+
+
+def _give_up(context: click.Context, message: str) -> NoReturn:
+    complain(message)
+    context.exit(exit_code(0, 1))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _report(name: str, reason: str | None) -> None:
+    if reason is None:
+        click.echo(f"{shown(name)}", err=True)
+    else:
+        complain(f"left out: {reason}", name)

@@ -1,0 +1,206 @@
+"""Training, export and what export costs, on networks small enough for a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from aec.codec.api import Codec
+from aec.codec.config import ModelConfig
+from aec.codec.model import Model, ste_round
+from PIL import Image
+
+pytest.importorskip("compressai", reason="needs the extra `train`")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
+
+from aec.codec.training.checkpoint import read_averaged  # noqa: E402 (after importorskip)
+from aec.codec.training.compare import compare  # noqa: E402
+from aec.codec.training.data import CropSampler, load_pictures  # noqa: E402
+from aec.codec.training.export import export  # noqa: E402
+from aec.codec.training.floats import FloatDecoder  # noqa: E402
+from aec.codec.training.loss import TrainingModel  # noqa: E402
+from aec.codec.training.trainer import Options, Trainer  # noqa: E402
+
+TINY = ModelConfig(
+    m=16, n_z=8, c8=8, c16=12, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
+    c_h=12, c_ctx=12, ctx_blocks=1, knots=3,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    """Smooth noise with edges, 128x192 RGB."""
+    random = np.random.default_rng(0)
+    out = []
+    for i in range(6):
+        small = random.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+        image = Image.fromarray(small).resize((192, 128), Image.Resampling.BICUBIC)
+        array = np.asarray(image).copy()
+        array[30 * i % 100 :, ::17] = 255 - array[30 * i % 100 :, ::17]
+        out.append(array)
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(pictures: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures as a folder of PNG and WebP and a tar shard, with one broken file."""
+    path = tmp_path_factory.mktemp("pictures")
+    for i, picture in enumerate(pictures[:4]):
+        Image.fromarray(picture).save(path / f"{i}.{'png' if i % 2 else 'webp'}", lossless=True)
+    Image.fromarray(pictures[4]).save(path / "4.png")
+    with tarfile.open(path / "shard.tar", "w") as tar:
+        tar.add(path / "4.png", "inside__4.png")
+    (path / "broken.png").write_bytes(b"\x89PNG nonsense")
+    return path
+
+
+def options(folder: Path, out: Path, **kw: object) -> Options:
+    values = {"steps": 6, "batch": 2, "crop": 64, "warmup": 2, "model": TINY, "device": "cpu"}
+    return Options(data=[folder], out=out, **{**values, **kw})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "tiny.safetensors"
+    Trainer(options(folder, out, steps=80)).run()
+    return out
+
+
+def test_pictures_come_from_folders_and_shards_and_broken_ones_are_left_out(folder: Path) -> None:
+    with pytest.warns(UserWarning, match="broken.png: left out"):
+        training, held_out = load_pictures([folder], min_side=64)
+    assert len(training) + len(held_out) == 6
+    assert all(p.shape == (128, 192, 3) for p in training)
+
+
+def test_processes_share_the_pictures_out(folder: Path) -> None:
+    parts = [load_pictures([folder], min_side=64, part=i, parts=2)[0] for i in range(2)]
+    whole = load_pictures([folder], min_side=64)[0]
+    assert sum(map(len, parts)) == len(whole)
+    assert all(len(part) for part in parts)
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no picture of at least 64 px"):
+        load_pictures([tmp_path], min_side=64)
+
+
+def test_crops_depend_on_seed_and_step_alone(pictures: list[np.ndarray]) -> None:
+    a, b = (CropSampler(pictures, crop=64, seed=3) for _ in range(2))
+    a.batch(4, step=0)
+    assert np.array_equal(a.batch(4, step=7), b.batch(4, step=7))
+    assert not np.array_equal(a.batch(4, step=7), a.batch(4, step=8))
+
+
+def test_the_loss_falls(pictures: list[np.ndarray], folder: Path, tmp_path: Path) -> None:
+    trainer = Trainer(options(folder, tmp_path / "x.safetensors"))
+    batch = torch.from_numpy(CropSampler(pictures, crop=64, seed=0).batch(2, 0))
+    trainer._set_rates(0.0)
+    losses = [float(trainer.train_step(batch).loss.mean()) for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    Trainer(options(folder, whole)).run()
+    first = Trainer(options(folder, half))
+    first.options.save_minutes = 0  # saves after every step; the last save is step 3
+    step = first.train_step
+
+    def stop_after_three(batch: torch.Tensor) -> object:
+        if first.step == 3:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    first.train_step = stop_after_three  # type: ignore[method-assign,assignment]
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    Trainer(options(folder, half, resume=half)).run()
+    expected, found = read_averaged(whole)[1], read_averaged(half)[1]
+    assert expected.keys() == found.keys()
+    for name in expected:
+        assert torch.equal(expected[name], found[name]), name
+
+
+def test_a_spike_is_skipped(pictures: list[np.ndarray], folder: Path, tmp_path: Path) -> None:
+    trainer = Trainer(options(folder, tmp_path / "x.safetensors"))
+    batch = torch.from_numpy(CropSampler(pictures, crop=64, seed=0).batch(2, 0))
+    trainer._set_rates(0.0)
+    trainer.train_step(batch)
+    trainer.step, trainer.running_norm = 500, 1e-6
+    before = {k: v.clone() for k, v in trainer.net.state_dict().items()}
+    trainer.train_step(batch)
+    assert trainer.skipped == 1
+    assert all(torch.equal(v, before[k]) for k, v in trainer.net.state_dict().items())
+
+
+def test_two_processes_train_one_model(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two.safetensors"
+    sizes = [f"--set={k}={v}" for k, v in TINY.as_dict().items()]
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--standalone", "-m", "aec", "train", "--data", folder, "--out", out),
+        *("--steps", "3", "--batch", "2", "--crop", "64", "--device", "cpu", *sizes),
+    ]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert read_averaged(out)[0] == TINY
+
+
+def test_the_graph_in_floats_is_the_model() -> None:
+    """Moving the nonlinearity's factors into the weights changes nothing."""
+    torch.manual_seed(1)
+    model = Model(TINY).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "bias" in name or "gain" in name:
+                value.add_(0.1 * torch.randn_like(value))
+    floats = FloatDecoder(model)
+    index = 93
+    q = torch.tensor([index / 255])
+    with torch.inference_mode():
+        y = model.analysis(torch.rand(1, 3, 128, 64), q)
+        z_hat = ste_round(model.h_a(y, q))
+        y_hat, _, sigma = model.predict(y, z_hat, q)
+        feature = floats.features(z_hat[0].permute(1, 2, 0), index)
+        assert torch.allclose(
+            feature.float(), model.h_s(z_hat, q)[0].permute(1, 2, 0), rtol=1e-4, atol=1e-4
+        )
+        mu, table = floats.step(0, feature, torch.zeros(0))
+        expected_mu, expected_index = model.context(0, model.h_s(z_hat, q), None)
+        assert torch.allclose(mu / 64, expected_mu[0].permute(0, 2, 3, 1), rtol=1e-3, atol=1e-3)
+        nearest = torch.floor(expected_index[0].permute(0, 2, 3, 1) + 0.5).clamp(0, 63)
+        assert float((table - nearest).abs().max()) <= 1  # ties may fall either way
+        pixels = floats.synthesis(y_hat[0].permute(1, 2, 0) * 64, index).float()
+        x_hat = model.synthesis(y_hat, q)[0].permute(1, 2, 0) * 255
+        assert float((pixels - x_hat.clamp(0, 255)).abs().max()) < 0.51
+    assert float(sigma.min()) > 0
+
+
+def test_export_costs_little_and_its_files_decode(
+    trained: Path, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    config, tensors = read_averaged(trained)
+    net = TrainingModel(Model(config))
+    net.load_state_dict(tensors)
+    digest = export(net.model, net.prior, pictures, tmp_path / "model", lambda _: None)
+    codec = Codec(model=tmp_path / "model", device="cpu")
+    assert digest.startswith(codec.model_id)
+    cost = compare(net.model, codec, pictures[:2], [20, 80])
+    assert cost.bits < 1.01
+    assert cost.psnr > -0.1
+    data = codec.compress(pictures[0], quality=50)
+    assert codec.decompress(data).size == (192, 128)
+
+
+def test_export_from_the_command_line(trained: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "aec", "train", "export"]
+    command += [str(trained), str(tmp_path / "model"), "--data", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert Codec(model=tmp_path / "model", device="cpu").model_id in result.stdout
