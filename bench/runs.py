@@ -1,0 +1,64 @@
+"""What every benchmark needs: its pictures, a clock, and a note of what it ran on."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from .. import __version__
+
+__all__ = ["environment", "find_pictures", "finite", "timed"]
+
+_T = TypeVar("_T")
+
+
+def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """Returns the files of a folder whose names end like those of pictures, sorted; raises OSError
+    for a folder that cannot be read.
+    """
+    endings = Image.registered_extensions()
+    return sorted(
+        path
+        for path in Path(folder).iterdir()
+        if endings.get(path.suffix.lower()) in Image.OPEN and path.is_file()
+    )
+
+
+def timed(call: Callable[[], _T]) -> tuple[_T, float]:
+    """Returns what a call returns, and its seconds."""
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start
+
+
+def environment() -> dict[str, object]:
+    """Returns versions, threads and kind of machine, for the head of a result."""
+    facts: dict[str, object] = {
+        "aec": __version__,
+        "python": platform.python_version(),
+        "pillow": version("pillow"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")  # a run without aec need not load it to describe it
+    if torch is not None:
+        facts |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    return facts
+
+
+def finite(value: Any) -> Any:
+    """Returns a structure of lists and dicts with null for infinite numbers, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
