@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..format.errors import AecError
 
+if TYPE_CHECKING:
+    from ..codec.training.loss import TrainingModel
+
 __all__ = ["train"]
+
+_COMPARED = (5.0, 50.0, 95.0)
 
 _PATH = click.Path(exists=True, path_type=Path)
 
@@ -114,18 +120,48 @@ def export(checkpoint: Path, folder: Path, data: tuple[Path, ...], pictures: int
     Use the folder with aec.Codec(model=FOLDER).
     """
     _needs_extra()
-    from ..codec.model import Model
-    from ..codec.training.checkpoint import read_averaged
     from ..codec.training.data import load_pictures
     from ..codec.training.export import export as write_model
-    from ..codec.training.loss import TrainingModel
 
     try:
-        config, tensors = read_averaged(checkpoint)
-        net = TrainingModel(Model(config))
-        net.load_state_dict(tensors)
+        net = _averaged(checkpoint)
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
         digest = write_model(net.model, net.prior, training, folder, click.echo)
     except (AecError, OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{folder}: model {digest[:16]}")
+
+
+@train.command()
+@click.argument("checkpoint", type=_PATH)
+@click.argument("folder", type=_PATH)
+@click.argument("pictures", type=_PATH, nargs=-1, required=True)
+def compare(checkpoint: Path, folder: Path, pictures: tuple[Path, ...]) -> None:
+    """Measure what export cost: model FOLDER against the CHECKPOINT it came from, on PICTURES."""
+    _needs_extra()
+    from ..codec.api import Codec
+    from ..codec.pictures import open_picture, to_array
+    from ..codec.training.compare import compare as measure
+
+    try:
+        arrays = [to_array(open_picture(path).convert("RGB")) for path in pictures]
+        codec = Codec(model=folder, device="cpu")
+        cost = measure(_averaged(checkpoint).model, codec, arrays, list(_COMPARED))
+    except (AecError, OSError, RuntimeError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f"integer against float, {len(arrays)} pictures at qualities {_COMPARED}: "
+        f"bits {100 * (cost.bits - 1):+.3f} %, PSNR {cost.psnr:+.4f} dB, "
+        f"decoder networks {cost.seconds:.2f} times the seconds"
+    )
+
+
+def _averaged(checkpoint: Path) -> TrainingModel:
+    from ..codec.model import Model
+    from ..codec.training.checkpoint import read_averaged
+    from ..codec.training.loss import TrainingModel
+
+    config, tensors = read_averaged(checkpoint)
+    net = TrainingModel(Model(config))
+    net.load_state_dict(tensors)
+    return net

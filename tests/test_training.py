@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from aec.codec.api import Codec
 from aec.codec.config import ModelConfig
 from aec.codec.model import Model, ste_round
-from PIL import Image
 
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
@@ -204,3 +205,8 @@ def test_export_from_the_command_line(trained: Path, folder: Path, tmp_path: Pat
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert Codec(model=tmp_path / "model", device="cpu").model_id in result.stdout
+    command = [sys.executable, "-W", "ignore", "-m", "aec", "train", "compare"]
+    command += [str(trained), str(tmp_path / "model"), str(folder / "4.png")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "integer against float, 1 pictures" in result.stdout
