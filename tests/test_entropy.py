@@ -246,9 +246,14 @@ def test_lost_and_added_words_are_noticed() -> None:
         for part in (data[:length], data[len(data) - length :]):
             assert not survives(part)
     for more in (b"\0\0\0\0", b"\1\0\0\0"):
-        decoder = Decoder(more + data)
-        assert all(decoder.get(len(v), TABLES[n]).tolist() == v for v, n in GROUPS)
-        assert not decoder.at_start(), "all symbols are right: only the end shows it"
+        assert not survives(more + data)
+
+
+@pytest.mark.spec("S-114")
+def test_symbols_left_over_are_noticed_though_all_others_are_right() -> None:
+    decoder = Decoder(encode([*GROUPS, ([1], 5)]))
+    assert all(decoder.get(len(v), TABLES[n]).tolist() == v for v, n in GROUPS)
+    assert not decoder.at_start()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 9, 1001])
