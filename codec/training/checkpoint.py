@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ..config import ModelConfig
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
-def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Writes everything that a resumed run needs, whole or not at all."""
+def save_checkpoint(trainer: Trainer, state: dict[str, Tensor], path: Path) -> None:
+    """Writes everything that a resumed run needs, whole or not at all.
+
+    `state` is the optimiser's.
+    """
     tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in trainer.ema.items()}
-    for i, optimizer in enumerate(trainer.optimizers):
-        for j, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"opt.{i}.{j}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors |= {f"opt.{k}": v for k, v in state.items()}
     metadata = {
         "config": json.dumps(trainer.net.model.cfg.as_dict()),
         "step": str(trainer.step),
@@ -50,21 +51,14 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.net.load_state_dict(_under(tensors, "net."))
     for name, value in _under(tensors, "ema.").items():
         trainer.ema[name].copy_(value)
-    for i, optimizer in enumerate(trainer.optimizers):
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in _under(tensors, f"opt.{i}.").items():
-            j, name = key.split(".", 1)
-            state.setdefault(int(j), {})[name] = value
-        whole = optimizer.state_dict()
-        whole["state"] = state
-        optimizer.load_state_dict(whole)
+    trainer.optimizer.load_state(_under(tensors, "opt."))
     trainer.step = int(metadata["step"])
     trainer.seconds = float(metadata["seconds"])
     trainer.running_norm = float(metadata["running_norm"])
     trainer.skipped = int(metadata["skipped"])
 
 
-def read_averaged(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+def read_averaged(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and the averaged weights (names of `TrainingModel`) of a checkpoint."""
     with safe_open(path, "pt") as file:
         config = ModelConfig(**json.loads(file.metadata()["config"]))
@@ -72,5 +66,5 @@ def read_averaged(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     return config, _under(tensors, "ema.")
 
 
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

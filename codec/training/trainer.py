@@ -19,6 +19,7 @@ from ..model import Model
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import CropSampler, load_pictures, whole_cells
 from .loss import Terms, TrainingModel
+from .optimizer import Optimizer
 
 VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
 SPIKE = 10.0  # a gradient norm this many times the running one is not learnt from
@@ -46,36 +47,6 @@ class Options:
     model: ModelConfig = field(default_factory=ModelConfig)
 
 
-def make_optimizers(net: TrainingModel, options: Options) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the networks, AdamW for the rest, at rates in proportion."""
-    matrices, slow, rest = [], [], []
-    for name, parameter in net.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if name.endswith("shortcut"):
-            slow.append(parameter)  # starts at a DCT, which needs no haste
-        elif parameter.dim() == 2 and name.endswith("weight") and options.optimizer == "muon":
-            matrices.append(parameter)
-        else:
-            rest.append(parameter)
-    lr = options.lr
-    adam = torch.optim.AdamW(
-        [{"params": rest, "lr": lr / 2}, {"params": slow, "lr": lr / 10}],
-        betas=(0.9, 0.98),
-        weight_decay=0.0,
-    )
-    if not matrices:
-        return [adam]
-    muon = torch.optim.Muon(
-        matrices,
-        lr=lr,
-        weight_decay=0.0,
-        adjust_lr_fn="match_rms_adamw",
-        ns_steps=4,  # of the usual 5; a quarter of a CPU step goes into these
-    )
-    return [muon, adam]
-
-
 class Trainer:
     """Holds one run: networks, optimisers, averages, and the state that a checkpoint keeps."""
 
@@ -91,7 +62,9 @@ class Trainer:
         torch.manual_seed(options.seed)  # the same start in every process
         self.net = TrainingModel(Model(options.model)).to(self.device)
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        self.optimizers = make_optimizers(self.net, options)
+        self.optimizer = Optimizer(
+            self.net, options.optimizer, options.lr, rank=self.rank, world=self.world
+        )
         self.parameters = [p for p in self.net.parameters() if p.requires_grad]
         self.step = 0
         self.seconds = 0.0  # of training, over all resumes
@@ -123,11 +96,8 @@ class Trainer:
 
     def _set_rates(self, progress: float) -> None:
         warm = min(1.0, (self.step + 1) / self.options.warmup)
-        scale = warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress)))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                base = group.setdefault("base_lr", group["lr"])
-                group["lr"] = base * scale
+        falling = 0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress))
+        self.optimizer.set_rate(warm * falling)
 
     def _reduce_gradients(self) -> None:
         if self.world == 1:
@@ -159,8 +129,7 @@ class Trainer:
             self.skipped += 1
             return terms
         self.running_norm = 0.95 * self.running_norm + 0.05 * norm if self.running_norm else norm
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizer.step()
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.net.state_dict().items():
@@ -232,8 +201,9 @@ class Trainer:
         self._save(validation)
 
     def _save(self, validation: list[Tensor]) -> None:
+        state = self.optimizer.state()  # of all processes
         if self.rank == 0:
-            save_checkpoint(self, self.options.out)
+            save_checkpoint(self, state, self.options.out)
             if validation:
                 points = self.validate(validation)
                 text = "  ".join(f"{b:.3f}/{p:.2f}" for b, p in points)
