@@ -170,8 +170,7 @@ class Network:
             y[p // 2 :: 2, p % 2 :: 2, first : first + self.m // 4] = value[p]
 
     def pixels(self, y: Ints) -> Ints:
-        high = self.tensors["g_s.input.high"]
-        u = clamp((y * self.tensors["inverse_gain"][self.q] + 2**16) >> 17, -high, high)
+        u = self.K("g_s.input", (y * self.tensors["inverse_gain"][self.q] + 2**16) >> 17)
         t = self.L("g_s.enter", u)
         for name in self.blocks("g_s.blocks16"):
             t = self.T(name, t)
