@@ -298,9 +298,9 @@ def random_tensors(rng: np.random.Generator, sizes: dict[str, int] = SMALL) -> d
     tensors: dict[str, NDArray] = {}
     for name, (weight, bias) in layer_shapes(sizes).items():
         outs = weight[0]
-        head = name.startswith("context.head")
-        shift = rng.integers(4, 11, outs)
-        size = 2 ** rng.integers(4, 15)
+        head = name.startswith("context.head")  # small numbers, for table indices of all kinds
+        shift = rng.integers(12, 16, outs) if head else rng.integers(4, 11, outs)
+        size = 16 if head else 2 ** rng.integers(4, 15)
         tensors[f"{name}.weight"] = rng.integers(-size, size, weight, dtype=np.int16)
         spread = 2.0**shift * (30 if head else 500)
         tensors[f"{name}.bias"] = (rng.uniform(-1, 1, bias) * spread).astype(np.int32)
