@@ -1,4 +1,4 @@
-"""The commands ``aec bench rd`` and ``aec bench speed``."""
+"""The commands ``aec bench rd``, ``aec bench speed`` and ``aec bench exact``."""
 
 from __future__ import annotations
 
@@ -235,6 +235,59 @@ def speed(
     if out is not None:
         _write(context, out, force, finite(result))
     context.exit(exit_code(len(result["pictures"]), len(result["skipped"])))
+
+
+@bench.command(short_help="Whether all settings decode to the same pixels.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--qualities",
+    default="5,50,95",
+    show_default=True,
+    callback=_numbers,
+    help="Qualities of the files.",
+)
+@click.option(
+    "--model",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with weights for aec.  [default: those of the package]",
+)
+@click.pass_context
+def exact(
+    context: click.Context, /, folder: str, qualities: Sequence[float], model: Path | None
+) -> None:
+    """Compress the pictures of FOLDER, and decode the files under every setting known to change
+    the last bits of float arithmetic, and on every CUDA device: the pixels must be the same.
+    """
+    import tempfile
+
+    import torch
+
+    from ..bench.exact import Verdict, run
+    from ..bench.runs import find_pictures
+    from ..codec.api import Codec
+    from ..codec.pictures import open_picture
+
+    def say(verdict: Verdict) -> None:
+        word = "same" if verdict.same else "DIFFERENT"
+        click.echo(f"{verdict.name:<36} {word:<10} {verdict.seconds:6.1f} s")
+
+    devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    try:
+        codec = Codec(model=model, device="cpu")
+        with tempfile.TemporaryDirectory() as name:
+            files = 0
+            for path in find_pictures(folder):
+                picture = open_picture(path)
+                for quality in qualities:
+                    data = codec.compress(picture, quality=quality)
+                    Path(name, f"{path.stem}-{quality:g}.aec").write_bytes(data)
+                    files += 1
+            agreed = run(Path(name), model, devices, say)
+    except (AecError, OSError, RuntimeError) as error:
+        _give_up(context, _reason(error))
+    click.echo(f"{files} files: {'one SHA-256 each' if agreed else 'NOT the same everywhere'}")
+    context.exit(0 if agreed and files else 1)
 
 
 def _check_out(context: click.Context, out: str | None, force: bool) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image, features
 
 import aec
-from aec.bench import codecs, cost, metrics, rd, runs, speed
+from aec.bench import codecs, cost, exact, metrics, rd, runs, speed
 from aec.bench.metrics import Curve, bd_rate, psnr
 from aec.cli.main import program
 from aec.codec import coding
@@ -312,3 +313,27 @@ def test_speed_command(folder: Path) -> None:
     assert sum(found.values()) == encoder
     assert "share of decoding\n" in done.stdout
     assert "broken.png: left out: " in done.stderr
+
+
+def test_exact_command_decodes_under_each_setting(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # two settings of ten: each is a process
+    monkeypatch.setattr(exact, "SETTINGS", (exact.SETTINGS[0], exact.SETTINGS[7]))
+    photo.save(tmp_path / "a.png")
+    result = aec_run("bench", "exact", tmp_path, "--qualities", "50")
+    assert "1 files: one SHA-256 each" in result.output
+    assert result.output.count("same") == 2 + result.output.count("device cuda")
+
+
+def test_exact_notices_other_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts: list[exact.Verdict] = []
+    results = iter(['{"a.aec": "00"}', '{"a.aec": "01"}'])
+    monkeypatch.setattr(exact, "SETTINGS", exact.SETTINGS[:2])
+
+    def worker(*args: object, **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(args, 0, next(results), "")
+
+    monkeypatch.setattr(exact.subprocess, "run", worker)
+    assert not exact.run(tmp_path, None, [], verdicts.append)
+    assert [verdict.same for verdict in verdicts] == [True, False]
