@@ -115,6 +115,11 @@ class Decoder:
         synthesis = BoundOps(tensors, SYNTHESIS_BITS)
         u = synthesis.clamp("g_s.input", torch.zeros(1, 1, cfg.m))
         graph.g_s(synthesis, cfg, u, 0)
+        widths = {"h_s.up16": cfg.c_h, "context.head.0.0": cfg.c_ctx}
+        widths |= {"g_s.up": cfg.c16, "g_s.leave": cfg.c8}
+        for name, width in widths.items():
+            if tensors[f"{name}.weight"].shape[1] != width:
+                raise ModelIntegrityError(f"layer {name}: expected {width} inputs")
         gain = tensors["inverse_gain"]
         if gain.shape != (QUALITY_LEVELS, cfg.m) or not bool(((gain > 0) & (gain < 2**24)).all()):
             raise ModelIntegrityError("inverse_gain: shape or range does not fit")
