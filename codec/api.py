@@ -29,7 +29,7 @@ from .config import QUALITY_LEVELS, Z_STRIDE
 from .decoder import GAIN_BITS, Decoder
 from .exact import canary, exact_arithmetic
 from .loading import load_weights
-from .model import Encoder, quality_lambda
+from .model import Encoder
 from .pictures import to_array
 
 Picture = Image.Image | NDArray[np.uint8]
@@ -123,13 +123,9 @@ class Codec:
         return write_file(header, [tile])
 
     def _encoder_side(self, y: Tensor, z: Tensor, index: int) -> coding.EncoderSide:
-        # An error of one step in channel c moves the 3 H W samples by inverse_gain[c]^2 in sum,
-        # because the shortcut is close to orthonormal; lambda turns that into bits.
-        step = self._decoder.inverse_gain[index].float() * 2.0**-GAIN_BITS
-        q = torch.tensor(index / (QUALITY_LEVELS - 1), device=self.device)
-        weight = quality_lambda(q) * 255**2 / 3 * step.square()
+        cost = coding.error_cost(self._decoder.inverse_gain[index] * 2.0**-GAIN_BITS, index)
         tables = self._weights.y_tables, self._weights.z_tables
-        return coding.EncoderSide(y, z, weight, *tables, self._rates)
+        return coding.EncoderSide(y, z, cost, *tables, self._rates)
 
     def decompress(self, data: bytes) -> Image.Image:
         """The picture of a whole file, mode RGB or L.

@@ -56,6 +56,11 @@ def ste_round(x: Tensor) -> Tensor:
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
+def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
+    """A 1x1 convolution as a product, which in float32 is twice as fast: (B, in, H, W)."""
+    return (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])
+
+
 class Analysis(nn.Module):
     """g_a and its linear shortcut L_a: x - 1/2 (B, 3, H, W) to y (B, M, H/16, W/16)."""
 
@@ -74,10 +79,9 @@ class Analysis(nn.Module):
         f = self.blocks16(f)
         # bf16 holds 8 bits of a coefficient that needs up to 12: the linear ends stay float32
         with torch.autocast(x.device.type, enabled=False):
-            linear = F.conv2d(
-                F.pixel_unshuffle(x.float(), Y_STRIDE), self.shortcut[:, :, None, None]
+            return apply_matrix(self.shortcut, F.pixel_unshuffle(x.float(), Y_STRIDE)) + self.leave(
+                f.float()
             )
-            return linear + self.leave(f.float())
 
 
 class Synthesis(nn.Module):
@@ -96,7 +100,7 @@ class Synthesis(nn.Module):
         f = self.blocks16(self.enter(y, q))  # (B, C16, H/16, W/16)
         f = self.blocks8(F.pixel_shuffle(self.up(f, q), 2))  # (B, C8, H/8, W/8)
         with torch.autocast(y.device.type, enabled=False):
-            linear = F.pixel_shuffle(F.conv2d(y, self.shortcut[:, :, None, None]), Y_STRIDE)
+            linear = F.pixel_shuffle(apply_matrix(self.shortcut, y.float()), Y_STRIDE)
             return linear + F.pixel_shuffle(self.leave(f.float()), TRUNK_STRIDE)
 
 

@@ -121,10 +121,12 @@ def integer_tensors(floats: FloatDecoder) -> dict[str, Tensor]:
 
 
 def calibrate(
-    floats: FloatDecoder, pictures: list[NDArray[np.uint8]], say: Callable[[str], None]
-) -> Counter:
-    """Runs pictures of at least 64 px a side at qualities over the whole scale, and counts."""
-    counter = Counter(floats.cfg.n_z)
+    floats: FloatDecoder,
+    counter: Counter,
+    pictures: list[NDArray[np.uint8]],
+    say: Callable[[str], None],
+) -> None:
+    """Runs pictures of at least 64 px a side at qualities over the whole scale: ranges, counts."""
     model = floats.model
     with torch.inference_mode():
         for i, picture in enumerate(pictures):
@@ -135,11 +137,11 @@ def calibrate(
             y = model.analysis(x, q)
             counter.z_float = model.h_a(y, q)[0]
             counter.y = y[0].permute(1, 2, 0)
+            counter.cost = coding.error_cost(floats.gain[quality], quality)
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
             if (i + 1) % 25 == 0:
                 say(f"calibrated on {i + 1} of {len(pictures)} pictures")
-    return counter
 
 
 def export(
@@ -152,8 +154,13 @@ def export(
     """Writes a model folder from float weights; returns the SHA-256 that names it."""
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
-    counter = calibrate(floats, pictures, say)
-    out = integer_tensors(floats) | tables(counter, z_prior(prior, model.cfg.n_z))
+    counter, z_law = Counter(model.cfg.n_z), z_prior(prior, model.cfg.n_z)
+    # Tables decide what the encoder chooses, and what it chooses makes the tables: from the laws
+    # of training, two rounds settle that.
+    for _ in range(2):
+        counter.believe(tables(counter, z_law))
+        calibrate(floats, counter, pictures, say)
+    out = integer_tensors(floats) | tables(counter, z_law)
     decoder = Decoder(model.cfg, out, torch.device("cpu"))
     with exact_arithmetic():
         crcs = np.array(canary(decoder), dtype=np.uint32).astype(np.int32)

@@ -10,9 +10,10 @@ from compressai.entropy_models import EntropyBottleneck
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..coding import RateTable, choose
 from ..config import SCALE_LEVELS
 from ..decoder import ENTROPY_BITS, Z_MAX, pick
-from ..entropy import TABLE_SUM
+from ..entropy import TABLE_SUM, make_tables
 from ..model import index_to_sigma
 
 REACH_MAX = 400  # beyond six of the largest sigma
@@ -21,12 +22,24 @@ PRIOR_WEIGHT = 200.0  # symbols' worth of trust in the ideal law against what wa
 
 
 class Counter:
-    """An encoder side that counts symbols by table instead of coding them."""
+    """An encoder side that counts the symbols it chooses by table instead of coding them.
+
+    Set `y`, `z_float` and `cost` (see `coding.EncoderSide`) before each walk.
+    """
 
     def __init__(self, n_z: int) -> None:
         self.y_counts = np.zeros((SCALE_LEVELS, 2 * REACH_MAX + 1))
         self.z_counts = np.zeros((n_z, 2 * Z_MAX + 1))
-        self.y = self.z_float = torch.zeros(0)
+        self.y = self.z_float = self.cost = torch.zeros(0)
+        self.rates: RateTable | None = None
+
+    def believe(self, frozen: dict[str, Tensor]) -> None:
+        """Starts counting afresh, with choices by the rates of these tables."""
+        frequency, reach = (frozen[f"entropy.y.{part}"].numpy() for part in ("frequency", "reach"))
+        made = make_tables(frequency.astype(np.int64), reach.astype(np.int64))
+        self.rates = RateTable(made, torch.device("cpu"))
+        self.y_counts[:] = 0
+        self.z_counts[:] = 0
 
     def z(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
         z = torch.floor(self.z_float + 0.5).clamp(-Z_MAX, Z_MAX).numpy().astype(np.int32)
@@ -35,8 +48,10 @@ class Counter:
         return z
 
     def residual(self, step: int, mu: Tensor, index: Tensor) -> NDArray[np.int32]:
-        difference = pick(self.y, step) - mu / (1 << ENTROPY_BITS)
-        values = (torch.floor(difference + 0.5) * (index > 0)).numpy().astype(np.int32)
+        assert self.rates is not None
+        wanted = pick(self.y, step) - mu / (1 << ENTROPY_BITS)
+        cost = pick(self.cost.expand_as(self.y), step)
+        values = choose(wanted, index, cost, self.rates).numpy().astype(np.int32)
         width = self.y_counts.shape[1]
         flat = (
             index.numpy().astype(np.int64) * width + values.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
