@@ -53,8 +53,7 @@ class BoundOps:
         return self._spread(x, self.layers[name].amax)
 
     def act(self, x: Tensor) -> Tensor:
-        # h(x) never exceeds x, and is at least -1/2
-        return x.clamp(min=1 << (self.fraction_bits - 1))
+        return x  # |h(x)| never exceeds |x|
 
     def clamp(self, name: str, x: Tensor) -> Tensor:
         high = self.tensors[f"{name}.high"].to(torch.int64)

@@ -193,7 +193,7 @@ class Bounds(reference.Network):  # type: ignore[misc]
         return np.maximum(abs(low), abs(high))
 
     def h(self, x: Ints) -> Ints:
-        return np.maximum(x, 256)
+        return x
 
     def K(self, name: str, x: Ints) -> Ints:
         return self.spread(self.tensors[f"{name}.high"], x)

@@ -238,6 +238,7 @@ def test_hard_swish_of_every_integer() -> None:
     wanted = [(a * min(max(a + 2048, 0), 4096) + 2048) // 4096 for a in values]
     out = hard_swish(torch.tensor(values, dtype=torch.float32), 9)
     assert out.tolist() == wanted
+    assert all(abs(w) <= abs(a) for w, a in zip(wanted, values, strict=True)), "bounds need this"
     assert min(wanted) == -256 and max(w - a for w, a in zip(wanted, values, strict=True)) > 0
 
 
