@@ -39,6 +39,13 @@ def _needs_extra() -> None:
     "--optimizer", type=click.Choice(["muon", "adamw"]), default="muon", show_default=True
 )
 @click.option("--ema", type=click.FloatRange(0, 1), default=0.999, show_default=True)
+@click.option(
+    "--save-minutes",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Time between checkpoints.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N].")
 @click.option(
@@ -61,6 +68,7 @@ def train(
     lr: float,
     optimizer: str,
     ema: float,
+    save_minutes: float,
     seed: int,
     device: str,
     sizes: tuple[str, ...],
@@ -99,6 +107,7 @@ def train(
             lr=lr,
             optimizer=optimizer,
             ema=ema,
+            save_minutes=save_minutes,
             seed=seed,
             device=device,
             resume=resume,

@@ -147,6 +147,7 @@ def test_two_processes_train_one_model(folder: Path, tmp_path: Path) -> None:
         *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2"),
         *("--standalone", "-m", "aec", "train", "--data", folder, "--out", out),
         *("--steps", "3", "--batch", "2", "--crop", "64", "--device", "cpu", *sizes),
+        *("--save-minutes", "0"),
     ]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

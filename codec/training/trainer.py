@@ -87,12 +87,14 @@ class Trainer:
         """The share of the budget that is used, 0 to 1."""
         by_time = self.seconds / (60 * self.options.minutes)
         by_step = self.step / self.options.steps if self.options.steps else 0.0
-        share = torch.tensor([max(by_time, by_step)])
+        return min(1.0, max(by_time, by_step))
+
+    def _agree(self, *values: float) -> list[float]:
+        """Process 0's values in all of them: with its own clock, each would go its own way."""
+        shared = torch.tensor(values, device=self.device, dtype=torch.float64)
         if self.world > 1:
-            # the clock of process 0 decides, or the processes would part company
-            share = share.to(self.device)
-            dist.broadcast(share, 0)
-        return min(1.0, float(share))
+            dist.broadcast(shared, 0)
+        return shared.tolist()
 
     def _set_rates(self, progress: float) -> None:
         warm = min(1.0, (self.step + 1) / self.options.warmup)
@@ -175,7 +177,14 @@ class Trainer:
         last_report = last_save = last = time.monotonic()
         sums = torch.zeros(3)
         count = 0
-        while (progress := self.progress()) < 1:
+        while True:
+            due = time.monotonic() - last_save >= 60 * options.save_minutes
+            progress, due_for_all = self._agree(self.progress(), due)
+            if progress >= 1:
+                break
+            if due_for_all:
+                self._save(validation)
+                last_save = last = time.monotonic()
             self._set_rates(progress)
             crops = sampler.batch(options.batch // self.world, self.step)
             terms = self.train_step(torch.from_numpy(crops))
@@ -195,9 +204,6 @@ class Trainer:
                 )
                 sums.zero_()
                 count, last_report = 0, now
-            if now - last_save >= 60 * options.save_minutes:
-                self._save(validation)
-                last_save = last = time.monotonic()
         self._save(validation)
 
     def _save(self, validation: list[Tensor]) -> None:
