@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,9 +50,9 @@ def _process_modes() -> Iterator[None]:
     with _lock:
         if not _users:
             _wishes.enter_context(torch.backends.nnpack.flags(enabled=False))
-            for holder, name, value in _modes():
-                _wishes.callback(setattr, holder, name, getattr(holder, name))
-                setattr(holder, name, value)
+            for get, set, value in _modes():
+                _wishes.callback(set, get())
+                set(value)
         _users += 1
     try:
         yield
@@ -62,14 +63,23 @@ def _process_modes() -> Iterator[None]:
                 _wishes.close()
 
 
-def _modes() -> list[tuple[Any, str, Any]]:
-    """The process-wide switches that let kernels round float32 operands, with the exact value."""
+Mode = tuple[Callable[[], Any], Callable[[Any], None], Any]
+
+
+def _modes() -> list[Mode]:
+    """The process-wide switches that let kernels round float32 operands: get, set, exact value."""
     cuda: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
     mkldnn: Any = torch.backends.mkldnn
-    if not hasattr(mkldnn, "matmul"):  # before torch 2.9, where the CPU switch is of no effect
-        return [(cuda, "allow_tf32", False), (cudnn, "allow_tf32", False)]
-    return [(m, "fp32_precision", "ieee") for m in (cuda, cudnn.conv, mkldnn.matmul, mkldnn.conv)]
+    if not hasattr(mkldnn, "matmul"):  # before torch 2.9 one switch served matrices everywhere
+        get, set = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+        return [(get, set, "highest"), _attribute(cudnn, "allow_tf32", False)]
+    holders = (cuda, cudnn.conv, mkldnn.matmul, mkldnn.conv)
+    return [_attribute(holder, "fp32_precision", "ieee") for holder in holders]
+
+
+def _attribute(holder: Any, name: str, value: Any) -> Mode:
+    return partial(getattr, holder, name), partial(setattr, holder, name), value
 
 
 def canary(decoder: Decoder) -> tuple[int, int]:
