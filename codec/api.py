@@ -69,10 +69,11 @@ class Codec:
         self._asked = device
         self._weights = load_weights(self.model)
         self.device = _pick_device(device)
-        self._decoder = self._prepare(self.device)
+        with torch.device("cpu"):  # whatever torch's default device is, and its default type
+            self._decoder = self._prepare(self.device)
+            encoder = Encoder(self._weights.cfg, self._weights.encoder)
+        self._encoder = encoder.to(self.device, torch.float32)
         self._rates = coding.RateTable(self._weights.y_tables, self.device)
-        encoder = Encoder(self._weights.cfg, self._weights.encoder)
-        self._encoder = encoder.to(self.device, torch.float32)  # whatever torch's default type is
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self._asked, self.model, self.limits, self.model_id)

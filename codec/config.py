@@ -51,5 +51,5 @@ SCALE_MIN = 0.11
 SCALE_MAX = 64.0
 
 #: Rate-distortion trade-off R + lambda * 255^2 * MSE at quality 0 and 100, log-linear in between.
-LAMBDA_MIN = 0.0009
-LAMBDA_MAX = 0.30
+LAMBDA_MIN = 0.0005
+LAMBDA_MAX = 0.20

@@ -357,6 +357,19 @@ def _tf32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def test_the_default_device_of_the_host_does_not_matter(codec: aec.Codec, photo: Pixels) -> None:
+    small = crop(photo, 70, 90)
+    torch.set_default_device("meta")  # tensors made there have no values at all
+    try:
+        other = aec.Codec(device="cpu")
+        data = other.compress(small)
+        picture = other.decompress(data)
+    finally:
+        torch.set_default_device(None)
+    assert data == codec.compress(small)
+    assert picture.tobytes() == codec.decompress(data).tobytes()
+
+
 @pytest.mark.spec("S-170")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_and_cpu_read_each_other(codec: aec.Codec, photo: Pixels) -> None:
