@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..codec.metadata import KINDS
 from ..codec.pictures import open_picture
 from ..format.errors import AecError
 from .codecs import BenchCodec
@@ -120,7 +121,7 @@ def _measure_all(codecs: Sequence[BenchCodec], path: Path) -> dict[str, list[Poi
     """
     name = ""
     try:
-        picture = open_picture(path)
+        picture = open_picture(path, strip=KINDS)
         points = {}
         for codec in codecs:
             name = f"{codec.name}: "

@@ -266,6 +266,7 @@ def exact(
     from ..bench.exact import Verdict, run
     from ..bench.runs import find_pictures
     from ..codec.api import Codec
+    from ..codec.metadata import KINDS
     from ..codec.pictures import open_picture
 
     def say(verdict: Verdict) -> None:
@@ -278,7 +279,7 @@ def exact(
         with tempfile.TemporaryDirectory() as name:
             files = 0
             for path in find_pictures(folder):
-                picture = open_picture(path)
+                picture = open_picture(path, strip=KINDS)
                 for quality in qualities:
                     data = codec.compress(picture, quality=quality)
                     Path(name, f"{path.stem}-{quality:g}.aec").write_bytes(data)

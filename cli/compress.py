@@ -18,11 +18,22 @@ from .report import Row
 
 __all__ = ["compress"]
 
+KINDS = ("icc", "exif", "xmp")  # as codec.metadata has them, which takes long to import
+
 
 def _check_quality(_context: click.Context, _option: click.Parameter, value: float) -> float:
     if math.isnan(value):  # compares false with every bound, and so passes a range
         raise click.BadParameter("nan is not a number from 0 to 100")
     return value
+
+
+def _kinds(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> frozenset[str]:
+    kinds = frozenset(kind for value in values for kind in value.split(","))
+    for kind in kinds - {"all", *KINDS}:
+        raise click.BadParameter(f"{kind!r} is none of all, {', '.join(KINDS)}")
+    return frozenset(KINDS) if "all" in kinds else kinds
 
 
 def _check_start(start: bytes) -> None:
@@ -42,14 +53,26 @@ def _check_start(start: bytes) -> None:
     callback=_check_quality,
     help="0 to 100, higher is better; 100 is the best this codec gives and is not lossless.",
 )
+@click.option(
+    "--strip",
+    multiple=True,
+    metavar="KINDS",
+    callback=_kinds,
+    help="Metadata to leave out: all, or some of icc,exif,xmp; repeatable.",
+)
 @arguments
 @click.pass_context
-def compress(context: click.Context, /, quality: float, **shared: Any) -> None:
+def compress(
+    context: click.Context, /, quality: float, strip: frozenset[str], **shared: Any
+) -> None:
     """Compress pictures, in any format that Pillow reads, to .aec files.
 
     Without -o, photo.jpg becomes photo.aec in the same folder. Several inputs take a folder as
-    OUT. The name - stands for standard input or output. Pictures are turned upright and into
-    sRGB; metadata is not kept. An existing output is an error without --force.
+    OUT. The name - stands for standard input or output. An existing output is an error without
+    --force.
+
+    The ICC profile, EXIF and XMP go along. With --strip a picture looks the same without them:
+    without EXIF it is turned upright, without its profile converted to sRGB.
 
     Exit code: 0 all done, 1 some failed, 2 wrong usage, 3 nothing done, 130 interrupted.
     """
@@ -59,7 +82,7 @@ def compress(context: click.Context, /, quality: float, **shared: Any) -> None:
     def convert(job: Job) -> tuple[bytes, Row]:
         from ..codec.pictures import open_picture
 
-        picture = open_picture(read_input(job.source, _check_start))
+        picture = open_picture(read_input(job.source, _check_start), strip)
         codec = batch.codec()
         start = time.perf_counter()
         coded = codec.compress(picture, quality=quality)

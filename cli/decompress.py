@@ -17,7 +17,7 @@ from .batch import Batch, arguments
 from .files import STANDARD, read_input
 from .kinds import kind_of
 from .naming import Job, is_folder, shown
-from .report import Row
+from .report import Row, complain, explain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +30,8 @@ _SAVE_OPTIONS: Mapping[str, Mapping[str, object]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
 }
+_CARRIERS = frozenset(("AVIF", "JPEG", "PNG", "TIFF", "WEBP"))  # formats that take all blocks
+_TIFF_XMP = 700  # the tag that holds an XMP packet
 
 
 @click.command(short_help="Decompress .aec files to pictures.")
@@ -47,6 +49,9 @@ def decompress(context: click.Context, /, extension: str | None, **shared: Any) 
     Without -o, photo.aec becomes photo.png in the same folder. Several inputs take a folder as
     OUT. The name - stands for standard input or output. An existing output is an error without
     --force.
+
+    Metadata goes along to png, jpg, webp, avif and tif; for other formats the picture is turned
+    upright and converted to sRGB.
 
     Exit code: 0 all done, 1 some failed, 2 wrong usage, 3 nothing done, 130 interrupted.
     """
@@ -111,11 +116,52 @@ def _format(output: str | None, extension: str | None) -> str:
 
 
 def _saved(picture: Image.Image, format: str) -> bytes:
+    from PIL import ImageOps
+
+    from ..codec.metadata import KINDS, settled
+
+    if format not in _CARRIERS:
+        # Without the blocks, the picture would lie on its side and have other colours.
+        picture = settled(picture, strip=KINDS)
+    if format in ("AVIF", "TIFF"):
+        _drop_damaged_exif(picture)  # Pillow writes them from what it reads in the block
+    if format == "TIFF":
+        # Some readers of TIFF pass over the orientation, and Pillow (13.0) garbles pictures that
+        # have it when it maps them into memory.
+        picture = ImageOps.exif_transpose(picture)
     buffer = io.BytesIO()
     try:
-        picture.save(buffer, format, **_SAVE_OPTIONS.get(format, {}))
+        picture.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **_blocks(picture, format))
     except Exception as error:
         # Each format has limits of its own on sides and modes, and its own way to say so.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"Pillow cannot write it as {format}: {reason}") from error
     return buffer.getvalue()
+
+
+def _drop_damaged_exif(picture: Image.Image) -> None:
+    from PIL import Image
+
+    try:
+        Image.Exif().load(picture.info.get("exif", b""))
+    except Exception as error:
+        complain(f"warning: left out a damaged EXIF block: {explain(ImageError(str(error)))}")
+        del picture.info["exif"]
+
+
+def _blocks(picture: Image.Image, format: str) -> dict[str, Any]:
+    """Returns the options that make Pillow write the metadata of the picture in this format."""
+    from PIL import Image, PngImagePlugin
+
+    blocks: dict[str, Any] = {str(key): block for key, block in picture.info.items()}
+    if "xmp" not in blocks:
+        return blocks
+    if format == "PNG":
+        blocks["pnginfo"] = PngImagePlugin.PngInfo()
+        blocks["pnginfo"].add_itxt("XML:com.adobe.xmp", blocks.pop("xmp"))
+    elif format == "TIFF":
+        tags = Image.Exif()
+        tags.load(blocks.get("exif", b""))
+        tags[_TIFF_XMP] = blocks.pop("xmp")
+        blocks["exif"] = tags
+    return blocks

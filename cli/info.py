@@ -16,6 +16,8 @@ from .report import complain, explain
 
 __all__ = ["info"]
 
+_BLOCKS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
+
 
 @click.command(short_help="Show what .aec files contain.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
@@ -57,6 +59,8 @@ def _details(name: str, info: FileInfo) -> str:
         ("model", info.model_id),
         ("format", f"version {info.version}"),
     ]
+    for name, size in info.metadata.items():
+        rows.append((_BLOCKS[name], f"{size} bytes"))
     for chunk in info.chunks:
         rows.append((f"chunk {chunk.type}", f"{chunk.length} bytes at offset {chunk.offset}"))
     return _aligned(rows)

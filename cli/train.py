@@ -149,11 +149,13 @@ def compare(checkpoint: Path, folder: Path, pictures: tuple[Path, ...]) -> None:
     """Measure what export cost: model FOLDER against the CHECKPOINT it came from, on PICTURES."""
     _needs_extra()
     from ..codec.api import Codec
+    from ..codec.metadata import KINDS
     from ..codec.pictures import open_picture, to_array
     from ..codec.training.compare import compare as measure
 
     try:
-        arrays = [to_array(open_picture(path).convert("RGB")) for path in pictures]
+        opened = [open_picture(path, strip=KINDS) for path in pictures]
+        arrays = [to_array(picture.convert("RGB")) for picture in opened]
         codec = Codec(model=folder, device="cpu")
         cost = measure(_averaged(checkpoint).model, codec, arrays, list(_COMPARED))
     except (AecError, OSError, RuntimeError, ValueError) as error:

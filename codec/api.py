@@ -24,11 +24,13 @@ from ..format.errors import (
 )
 from ..format.header import FLAG_GRAY, Header
 from ..format.limits import DEFAULT_LIMITS, Limits
+from ..format.metadata import Metadata
 from . import coding
 from .config import QUALITY_LEVELS, Z_STRIDE
 from .decoder import GAIN_BITS, Decoder
 from .exact import canary, exact_arithmetic
 from .loading import load_weights
+from .metadata import blocks_of
 from .model import Encoder
 from .pictures import to_array
 
@@ -98,17 +100,32 @@ class Codec:
         self.device = torch.device("cpu")
         return self._prepare(self.device)
 
-    def compress(self, image: Picture, *, quality: float = 75) -> bytes:
+    def compress(
+        self,
+        image: Picture,
+        *,
+        quality: float = 75,
+        icc_profile: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+    ) -> bytes:
         """A whole file of a PIL image (RGB or gray) or a uint8 array, (H, W, 3) or (H, W).
 
-        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. Raises ImageError
-        for pictures of other kinds, LimitError for too large ones, ValueError for the quality,
-        ResourceError when memory ends.
+        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. A block of metadata
+        that is None comes from the `info` of a PIL image; b"" leaves it out. Pixels are coded as
+        they are, neither turned nor converted. Raises ImageError for pictures of other kinds,
+        LimitError for too large ones and too long blocks, ValueError for the quality, TypeError for
+        blocks that are not bytes, ResourceError when memory ends.
         """
         index = quality_index(quality)
         pixels = to_array(image)
         height, width = pixels.shape[:2]
         self.limits.check_picture(width, height)
+        blocks = blocks_of(image) if isinstance(image, Image.Image) else {}
+        given = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
+        blocks |= {name: block for name, block in given.items() if block is not None}
+        metadata = Metadata(**blocks)
+        self.limits.check_metadata(metadata.sizes())  # said before the long work
         flags = 0
         if pixels.ndim == 2:
             flags = FLAG_GRAY
@@ -121,7 +138,7 @@ class Codec:
         header = Header(
             width=width, height=height, quality=index, model_id=self._weights.model_id, flags=flags
         )
-        return write_file(header, [tile])
+        return write_file(header, [tile], metadata, self.limits)
 
     def _encoder_side(self, y: Tensor, z: Tensor, index: int) -> coding.EncoderSide:
         cost = coding.error_cost(self._decoder.inverse_gain[index] * 2.0**-GAIN_BITS, index)
@@ -129,7 +146,7 @@ class Codec:
         return coding.EncoderSide(y, z, cost, *tables, self._rates)
 
     def decompress(self, data: bytes) -> Image.Image:
-        """The picture of a whole file, mode RGB or L.
+        """The picture of a whole file, mode RGB or L, its metadata in `info` and not applied.
 
         Raises FormatError for bytes that are no intact file, LimitError for too large pictures,
         ModelNotFoundError for files of other weights, BackendMismatchError when the symbols come
@@ -146,8 +163,10 @@ class Codec:
             pixels = self._decode_tile(container.tiles[0], header)
         if header.flags & FLAG_GRAY:
             total = pixels.sum(axis=2, dtype=np.uint16)
-            return Image.fromarray(((total + 1) // 3).astype(np.uint8))
-        return Image.fromarray(pixels)
+            pixels = ((total + 1) // 3).astype(np.uint8)
+        picture = Image.fromarray(pixels)
+        picture.info.update(container.metadata.info())
+        return picture
 
     def _decode_tile(self, tile: Tile, header: Header) -> NDArray[np.uint8]:
         side = coding.DecoderSide(tile.payload, self._weights.y_tables, self._weights.z_tables)
@@ -215,9 +234,18 @@ def _shared(device: str) -> Codec:
     return Codec(device=device)
 
 
-def compress(image: Picture, *, quality: float = 75, device: str = "auto") -> bytes:
+def compress(
+    image: Picture,
+    *,
+    quality: float = 75,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+    device: str = "auto",
+) -> bytes:
     """Compresses one picture with the package's model; see `Codec.compress`."""
-    return _shared(device).compress(image, quality=quality)
+    codec = _shared(device)
+    return codec.compress(image, quality=quality, icc_profile=icc_profile, exif=exif, xmp=xmp)
 
 
 def decompress(data: bytes, *, device: str = "auto") -> Image.Image:

@@ -29,21 +29,19 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Collection
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..format.errors import ImageError, ResourceError
+from .metadata import settled
 
 __all__ = ["open_picture", "to_array"]
 
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-
-SAME_COLOUR = 2
-"""Steps of 255 by which a profile may move a colour and still pass for sRGB. Rounding tables of the
-many published sRGB profiles differ by one or two; converting those would only add noise."""
 
 _CONVERT = 'convert it first: image.convert("RGB")'
 _SCALE = "scale it to 8 bits per sample first, for example through a numpy uint8 array"
@@ -61,7 +59,7 @@ _ADVICE = {
 
 def to_array(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns a Pillow image or an array as a contiguous, writable uint8 array, (height, width, 3)
-    sRGB or (height, width) gray; raises ImageError for what the table above refuses and for a
+    colour or (height, width) gray; raises ImageError for what the table above refuses and for a
     Pillow image whose file is damaged.
     """
     if isinstance(image, np.ndarray):
@@ -73,31 +71,27 @@ def to_array(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def open_picture(source: PictureSource) -> Image.Image:
-    """Returns the picture of a path, of bytes or of a binary file, in mode RGB or L, upright and
-    in sRGB; raises ImageError for a file that Pillow cannot read and for what the table above
-    refuses, ResourceError when memory runs out, and OSError from opening or reading the file.
+def open_picture(source: PictureSource, strip: Collection[str] = ()) -> Image.Image:
+    """Returns the picture of a path, of bytes or of a binary file, in mode RGB or L, pixels as they
+    are stored and ``info`` with its blocks of metadata, but for the kinds (icc, exif, xmp) in
+    ``strip``: what those say is applied to the pixels.
+
+    Raises ImageError for a file that Pillow cannot read and for what the table above refuses,
+    ResourceError when memory runs out, and OSError from opening or reading the file.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(io.BytesIO(source))
+        return _open(io.BytesIO(source), strip)
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return _open(file)
-    return _open(source)
+            return _open(file, strip)
+    return _open(source, strip)
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO, strip: Collection[str]) -> Image.Image:
     if not file.seekable():  # a pipe: Pillow wants to step back after a look at the first bytes
         file = io.BytesIO(file.read())
     with _opened(file) as image:
-        # Metadata is not stored, so an orientation tag would be lost and the picture would come
-        # back lying on its side. The same goes for a profile: without it the colours would be
-        # read as sRGB, so they are turned into sRGB here.
-        picture = _to_srgb(_upright(_plain(image)), image.info.get("icc_profile"))
-        if picture is image:
-            picture = image.copy()  # lives on without the file
-    picture.info.clear()  # what it said has been applied or does not hold any more
-    return picture
+        return settled(_plain(image), strip)
 
 
 def _opened(file: BinaryIO) -> Image.Image:
@@ -168,59 +162,3 @@ def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if array.size == 0:
         raise ImageError(f"the picture is empty: an array of shape {array.shape}")
     return np.require(array, requirements=["C", "W"])
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image  # a damaged EXIF block; every viewer shows the pixels as they are stored
-
-
-def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """Returns an RGB or L image with its ICC profile applied; one that is broken, or of another
-    kind than the pixels, is ignored, as viewers do.
-    """
-    if not isinstance(profile, bytes):
-        return image
-    gray = image.mode == "L"
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        # A gray picture may carry an RGB profile, which maps gray to gray.
-        space = {"RGB": "RGB", "GRAY": "L"}.get(source.profile.xcolor_space.strip())
-        if space is None or (space == "L" and not gray):
-            return image
-        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-        if gray:  # the fast path interpolates between 33 shades, up to ten steps off in the dark
-            flags |= ImageCms.Flags.NOOPTIMIZE
-        transform = ImageCms.buildTransform(
-            source,
-            ImageCms.createProfile("sRGB"),
-            space,
-            "RGB",
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            flags=flags,
-        )
-        before = _all_grays() if gray else _colour_grid()
-        after = _applied(transform, before.convert(space)).convert(image.mode)
-        moved = np.asarray(after, np.int16) - np.asarray(before, np.int16)
-        if np.abs(moved).max() <= SAME_COLOUR:
-            return image
-        return image.point(after.tobytes()) if gray else _applied(transform, image)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-
-
-def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
-    turned = ImageCms.applyTransform(image, transform)
-    assert turned is not None  # only inPlace=True gives None
-    return turned
-
-
-def _all_grays() -> Image.Image:
-    return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-
-
-def _colour_grid() -> Image.Image:
-    steps = np.linspace(0, 255, 18).round().astype(np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(18, -1, 3))

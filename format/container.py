@@ -11,6 +11,7 @@ from .chunks import FRAME_SIZE, Chunk, pack_chunk, walk_chunks
 from .errors import FormatError, TruncatedError, UnsupportedFeatureError
 from .header import HEADER_SIZE, VERSION, Header, pack_header, parse_header
 from .limits import DEFAULT_LIMITS, Limits
+from .metadata import METADATA_CHUNKS, NO_METADATA, Metadata, pack_metadata, parse_metadata
 
 __all__ = [
     "ChunkInfo",
@@ -46,10 +47,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Holds what a whole file says: its header and its tiles in order."""
+    """Holds what a whole file says: its header, its tiles in order and its metadata."""
 
     header: Header
     tiles: tuple[Tile, ...]
+    metadata: Metadata = NO_METADATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class ChunkInfo:
 @dataclass(frozen=True, slots=True)
 class FileInfo:
     """Describes a file without decoding it: sides in pixels, quality from 0 to 100, sizes in bytes,
-    ``bpp`` in bits of the whole file per pixel.
+    ``bpp`` in bits of the whole file per pixel, ``metadata`` the bytes of each block by name.
     """
 
     version: int
@@ -77,6 +79,7 @@ class FileInfo:
     model_id: str
     total_bytes: int
     bpp: float
+    metadata: dict[str, int]
     chunks: tuple[ChunkInfo, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,13 +87,21 @@ class FileInfo:
         return {**asdict(self), "chunks": [asdict(chunk) for chunk in self.chunks]}
 
 
-def write_file(header: Header, tiles: Sequence[Tile]) -> bytes:
-    """Returns the bytes of a file; raises FormatError when the tiles do not fit the header."""
+def write_file(
+    header: Header,
+    tiles: Sequence[Tile],
+    metadata: Metadata = NO_METADATA,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """Returns the bytes of a file; raises FormatError when the tiles do not fit the header, and
+    LimitError when the metadata is too long.
+    """
     if [tile.number for tile in tiles] != [0]:
         raise FormatError(f"tiles {[tile.number for tile in tiles]}, expected [0]")
     payload = tiles[0].symbol_crc.to_bytes(SYMBOL_CRC_SIZE, "little") + tiles[0].payload
     _check_tile_length(len(payload), "the tile to be written")
-    return pack_header(header) + pack_chunk(TILE, payload) + pack_chunk(AEND, b"")
+    blocks = pack_metadata(metadata, limits)
+    return pack_header(header) + blocks + pack_chunk(TILE, payload) + pack_chunk(AEND, b"")
 
 
 def read_file(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Container:
@@ -101,7 +112,8 @@ def read_file(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Container:
     view = memoryview(data).cast("B")
     header = _read_header(view, limits)
     chunks = _read_chunks(view, limits)
-    return Container(header, tuple(_tile(chunk) for chunk in chunks if chunk.type == TILE))
+    tiles = tuple(_tile(chunk) for chunk in chunks if chunk.type == TILE)
+    return Container(header, tiles, parse_metadata(chunks, limits))
 
 
 def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
@@ -134,6 +146,7 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
         model_id=header.model_id.hex(),
         total_bytes=len(view),
         bpp=len(view) * 8 / (header.width * header.height),
+        metadata=parse_metadata(chunks, limits).sizes(),
         chunks=tuple(ChunkInfo(c.type, c.offset, len(c.payload)) for c in chunks),
     )
 
@@ -168,6 +181,8 @@ def _read_chunks(view: memoryview, limits: Limits) -> list[Chunk]:
             return chunks
         elif chunk.critical:
             raise UnsupportedFeatureError(f"{where} is critical and not known to this reader")
+        elif tiles and chunk.type in METADATA_CHUNKS.values():
+            raise FormatError(f"{where} comes after the tile, expected before it")
     raise TruncatedError(f"data ends at offset {len(view)} without the end chunk {AEND}")
 
 

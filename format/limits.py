@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import LimitError
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "MAX_BLOCK_BYTES",
     "MAX_CHUNKS",
     "MAX_FILE_BYTES",
+    "MAX_METADATA_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
     "Limits",
@@ -32,17 +35,27 @@ MAX_CHUNKS = 65_536
 """Chunks in a file. ``MAX_PIXELS`` cut into the smallest tiles (64 by 64) make 43,691, which leaves
 room for metadata; a file of nothing but empty chunks is refused after a fraction of a second."""
 
+MAX_BLOCK_BYTES = 4 << 20
+"""Bytes in one block of metadata. A JPEG file holds 64 KiB of EXIF, and the profiles of printers
+with their large tables take 1 to 3 MiB; a block beyond this is a second file in disguise."""
+
+MAX_METADATA_BYTES = 8 << 20
+"""Bytes in all blocks of metadata of a file: two of the largest, since no picture has reason to
+fill all three, and the blocks are held in memory besides the pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Holds the upper bounds that a reader enforces (pixels, pixels, bytes, count); pass larger
-    ones to open larger files that you trust. Raises ValueError when a bound is below 1.
+    """Holds the upper bounds that reader and writer enforce (pixels, pixels, bytes, count, bytes,
+    bytes); pass larger ones for larger files that you trust. Raises ValueError when one is below 1.
     """
 
     max_pixels: int = MAX_PIXELS
     max_side: int = MAX_SIDE
     max_file_bytes: int = MAX_FILE_BYTES
     max_chunks: int = MAX_CHUNKS
+    max_block_bytes: int = MAX_BLOCK_BYTES
+    max_metadata_bytes: int = MAX_METADATA_BYTES
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -65,6 +78,22 @@ class Limits:
         if size > self.max_file_bytes:
             raise LimitError(
                 f"{what} of {size} bytes is over the limit max_file_bytes={self.max_file_bytes}"
+            )
+
+    def check_metadata(self, sizes: Mapping[str, int]) -> None:
+        """Raises LimitError when a block of metadata, its size (bytes) given by name, or all of
+        them together are too long.
+        """
+        for name, size in sizes.items():
+            if size > self.max_block_bytes:
+                raise LimitError(
+                    f"{name} of {size} bytes is over the limit "
+                    f"max_block_bytes={self.max_block_bytes}"
+                )
+        if sum(sizes.values()) > self.max_metadata_bytes:
+            raise LimitError(
+                f"{', '.join(sizes)} of {sum(sizes.values())} bytes together are over the limit "
+                f"max_metadata_bytes={self.max_metadata_bytes}"
             )
 
 

@@ -174,14 +174,6 @@ def test_a_second_run_does_only_what_is_left(folder: Path) -> None:
     aec_run("compress", "photo.png", "--force")
 
 
-def test_a_turned_picture_comes_back_upright(folder: Path, photo: Array) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.ascontiguousarray(np.rot90(photo))).save("turned.png", exif=exif)
-    aec_run("compress", "turned.png", "photo.png")
-    assert Path("turned.aec").read_bytes() == Path("photo.aec").read_bytes()
-
-
 def test_a_device_that_is_not_there_is_one_message(folder: Path) -> None:
     result = aec_run("compress", "photo.png", "gray.png", "--device", "cuda:99", code=3)
     (line,) = result.stderr.splitlines()

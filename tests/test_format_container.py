@@ -233,6 +233,7 @@ def test_info(tmp_path):
         "model_id": "00010203040506ff",
         "total_bytes": 64,
         "bpp": 64 * 8 / 35,
+        "metadata": {},
         "chunks": [
             {"type": "TILE", "offset": 32, "length": 12},
             {"type": "AEND", "offset": 56, "length": 0},

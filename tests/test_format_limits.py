@@ -36,7 +36,7 @@ def test_pixel_limit_is_the_one_of_pillow():
     assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("name", ["max_pixels", "max_side", "max_file_bytes", "max_chunks"])
+@pytest.mark.parametrize("name", Limits.__slots__)
 def test_a_limit_is_at_least_one(name):
     assert getattr(Limits(**{name: 1}), name) == 1
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):

@@ -237,9 +237,53 @@ def test_orientation_is_applied(orientation: int) -> None:
     exif[ORIENTATION] = orientation
     for format in ("PNG", "TIFF"):
         data = encoded(Image.fromarray(np.ascontiguousarray(stored)), format, exif=exif)
-        picture = open_picture(data)
+        picture = open_picture(data, strip=["exif"])
         assert np.array_equal(np.asarray(picture), upright)
         assert not picture.info
+        if format == "TIFF":  # has no EXIF block to go along, and Pillow turns it itself
+            assert np.array_equal(np.asarray(open_picture(data)), upright)
+    picture = open_picture(encoded(Image.fromarray(np.ascontiguousarray(stored)), exif=exif))
+    assert np.array_equal(np.asarray(picture), stored)
+    assert list(picture.info) == ["exif"]
+    assert picture.getexif()[ORIENTATION] == orientation
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" a:b="c"/></x:xmpmeta>'
+
+
+def test_orientation_in_xmp_goes_with_it_or_is_applied() -> None:
+    given = pixels()
+    upright = np.rot90(given, -1)
+    data = encoded(Image.fromarray(given), "WEBP", xmp=XMP, lossless=True)
+    for strip, array, info in (
+        ([], given, {"xmp": XMP}),
+        (["xmp"], upright, {}),
+        (["exif"], given, {"xmp": XMP}),
+    ):
+        picture = open_picture(data, strip)
+        assert np.array_equal(np.asarray(picture), array) and picture.info == info
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    # EXIF counts where both are there; what is left must not turn the picture a second time.
+    data = encoded(Image.fromarray(given), "WEBP", xmp=XMP, exif=exif, lossless=True)
+    picture = open_picture(data, ["exif"])
+    assert np.array_equal(np.asarray(picture), given[::-1, ::-1])
+    assert picture.info == {"xmp": XMP.replace(b'tiff:Orientation="6"', b"")}
+    picture = open_picture(data, ["xmp"])
+    assert np.array_equal(np.asarray(picture), given)
+    assert picture.getexif()[ORIENTATION] == 3
+
+
+def test_blocks_go_along_and_nothing_else_does() -> None:
+    profile = swapped_profile()
+    exif = Image.Exif()
+    exif[0x010E] = "a title"
+    image = Image.fromarray(pixels())
+    for format, options in (("PNG", {"dpi": (72, 72)}), ("WEBP", {}), ("JPEG", {"comment": "x"})):
+        picture = open_picture(encoded(image, format, icc_profile=profile, exif=exif, **options))
+        assert set(picture.info) == {"icc_profile", "exif"}
+        assert picture.info["icc_profile"] == profile
+        assert picture.info["exif"].removeprefix(b"Exif\0\0") == exif.tobytes()[6:]
 
 
 def test_a_picture_handed_over_is_not_turned() -> None:
@@ -255,23 +299,25 @@ def test_broken_exif_is_ignored() -> None:
     data = encoded(Image.fromarray(given), exif=b"Exif\0\0II*\0" + b"\xff" * 40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.warn", lambda *args, **kwargs: None)
-        assert np.array_equal(np.asarray(open_picture(data)), given)
+        for strip in ([], ["exif"]):
+            assert np.array_equal(np.asarray(open_picture(data, strip)), given)
     data = encoded(Image.fromarray(given), exif=b"Exif\0\0nothing of the kind")
-    assert np.array_equal(np.asarray(open_picture(data)), given)
+    for strip in ([], ["exif"]):
+        assert np.array_equal(np.asarray(open_picture(data, strip)), given)
 
 
 def test_srgb_profile_is_dropped() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     given = pixels(40, 40)
     for array in (given, given[..., 0]):
-        picture = open_picture(encoded(Image.fromarray(array), icc_profile=profile))
+        picture = open_picture(encoded(Image.fromarray(array), icc_profile=profile), ["icc"])
         assert np.array_equal(np.asarray(picture), array)
         assert not picture.info
 
 
 def test_another_profile_is_turned_into_srgb() -> None:
     image = Image.new("RGB", (8, 8), (250, 40, 10))
-    picture = open_picture(encoded(image, icc_profile=swapped_profile()))
+    picture = open_picture(encoded(image, icc_profile=swapped_profile()), ["icc"])
     red, _, blue = to_array(picture)[0, 0]
     assert blue > 200 and red < 60
     assert not picture.info
@@ -280,19 +326,21 @@ def test_another_profile_is_turned_into_srgb() -> None:
 
 def test_gray_profile_is_turned_into_srgb() -> None:
     ramp = np.arange(256, dtype=np.uint8)[None].repeat(2, 0)
-    picture = open_picture(encoded(Image.fromarray(ramp), icc_profile=gray_profile(1.0)))
+    picture = open_picture(encoded(Image.fromarray(ramp), icc_profile=gray_profile(1.0)), ["icc"])
     linear = np.arange(256) / 255
     curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     assert picture.mode == "L"
     assert np.abs(to_array(picture)[0] - 255 * curve).max() < 2
     # The same profile on a colour picture makes no sense and is ignored.
     given = pixels()
-    picture = open_picture(encoded(Image.fromarray(given), icc_profile=gray_profile(1.0)))
+    picture = open_picture(encoded(Image.fromarray(given), icc_profile=gray_profile(1.0)), ["icc"])
     assert np.array_equal(np.asarray(picture), given)
 
 
 def test_rgb_profile_on_a_gray_picture_keeps_it_gray() -> None:
-    picture = open_picture(encoded(Image.new("L", (4, 4), 90), icc_profile=swapped_profile()))
+    picture = open_picture(
+        encoded(Image.new("L", (4, 4), 90), icc_profile=swapped_profile()), ["icc"]
+    )
     assert picture.mode == "L"
     assert abs(int(to_array(picture)[0, 0]) - 90) <= 1
 
@@ -300,7 +348,7 @@ def test_rgb_profile_on_a_gray_picture_keeps_it_gray() -> None:
 def test_broken_profile_is_ignored() -> None:
     given = pixels()
     for profile in (b"no profile", swapped_profile()[:200]):
-        picture = open_picture(encoded(Image.fromarray(given), icc_profile=profile))
+        picture = open_picture(encoded(Image.fromarray(given), icc_profile=profile), ["icc"])
         assert np.array_equal(np.asarray(picture), given)
 
 
