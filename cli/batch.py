@@ -20,7 +20,15 @@ from .report import Report, Row, complain, explain, is_foreseen
 if TYPE_CHECKING:
     from ..codec.api import Codec
 
-__all__ = ["Batch", "Convert", "arguments", "exit_code"]
+__all__ = [
+    "Batch",
+    "CannotStart",
+    "Convert",
+    "arguments",
+    "device_option",
+    "exit_code",
+    "load_codec",
+]
 
 Convert = Callable[[Job], tuple[bytes, Row]]
 """Reads an input and returns the bytes of its output and their description."""
@@ -58,16 +66,7 @@ class Batch:
     def codec(self) -> Codec:
         """Returns the codec, loaded by the first file that gets as far as to need it."""
         if self._codec is None:
-            with warnings.catch_warnings(record=True) as caught:
-                try:
-                    from ..codec.api import Codec
-
-                    self._codec = Codec(device=self.device)
-                except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-                    raise CannotStart(f"cannot start the codec: {error}") from error
-            # Such as a device that does not compute exactly; the place in the code is no news.
-            for message in dict.fromkeys(str(warning.message) for warning in caught):
-                complain(f"warning: {message}")
+            self._codec = load_codec(self.device)
         return self._codec
 
     def run(self, jobs: list[Job], convert: Convert) -> int:
@@ -124,6 +123,21 @@ class Batch:
             report.done(job, row)
 
 
+def load_codec(device: str) -> Codec:
+    """Returns the codec, its warnings printed; raises CannotStart when it is unusable."""
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            from ..codec.api import Codec
+
+            codec = Codec(device=device)
+        except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
+            raise CannotStart(f"cannot start the codec: {error}") from error
+    # Such as a device that does not compute exactly; the place in the code is no news.
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        complain(f"warning: {message}")
+    return codec
+
+
 def exit_code(done: int, failed: int) -> int:
     """Returns 0 when all went well, 1 when a part failed, 3 when nothing was done; 2 is what click
     gives to wrong usage.
@@ -146,7 +160,18 @@ def arguments(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_ARGUMENTS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+device_option: Decorate = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=_check_device,
+    metavar="DEVICE",
+    help="auto, cpu, cuda or cuda:N.",
+)
+
+_ARGUMENTS: tuple[Decorate, ...] = (
     click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path()),
     click.option(
         "-o",
@@ -157,14 +182,7 @@ _ARGUMENTS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     ),
     click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave inputs alone whose output exists."),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        callback=_check_device,
-        metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N.",
-    ),
+    device_option,
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
     click.option("--no-progress", is_flag=True, help="Do not show which file is being worked on."),

@@ -19,6 +19,7 @@ COMMANDS = {
     "compress": ".compress:compress",
     "decompress": ".decompress:decompress",
     "info": ".info:info",
+    "verify": ".verify:verify",
     "bench": ".bench:bench",
     "train": ".train:train",
 }

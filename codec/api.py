@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..format.container import Tile, read_file, write_file
+from ..format.container import Container, Tile, read_file, write_file
 from ..format.errors import (
     AecError,
     BackendMismatchError,
@@ -152,15 +152,13 @@ class Codec:
         ModelNotFoundError for files of other weights, BackendMismatchError when the symbols come
         out wrong though the file is intact, ResourceError when memory ends.
         """
-        container = read_file(data, self.limits)
+        container = self._container(data)
         header = container.header
-        if header.model_id != self._weights.model_id:
-            raise ModelNotFoundError(
-                f"the file needs model {header.model_id.hex()}, this codec has {self.model_id}; "
-                "install the version of aec that wrote it, or pass its model folder"
-            )
         with _resources(), exact_arithmetic():
-            pixels = self._decode_tile(container.tiles[0], header)
+            y_hat = self._symbols(container)
+            whole = self._decoder.synthesis(y_hat, header.quality)
+            cut = whole[: header.height, : header.width].contiguous()
+            pixels: NDArray[np.uint8] = cut.cpu().numpy()
         if header.flags & FLAG_GRAY:
             total = pixels.sum(axis=2, dtype=np.uint16)
             pixels = ((total + 1) // 3).astype(np.uint8)
@@ -168,7 +166,27 @@ class Codec:
         picture.info.update(container.metadata.info())
         return picture
 
-    def _decode_tile(self, tile: Tile, header: Header) -> NDArray[np.uint8]:
+    def verify(self, data: bytes) -> None:
+        """Returns when a whole file is sound: all that `decompress` checks, without making pixels,
+        which cannot fail; raises what `decompress` raises.
+        """
+        container = self._container(data)
+        with _resources(), exact_arithmetic():
+            self._symbols(container)
+
+    def _container(self, data: bytes) -> Container:
+        container = read_file(data, self.limits)
+        if container.header.model_id != self._weights.model_id:
+            raise ModelNotFoundError(
+                f"the file needs model {container.header.model_id.hex()}, this codec has "
+                f"{self.model_id}; install the version of aec that wrote it, or pass its model "
+                "folder"
+            )
+        return container
+
+    def _symbols(self, container: Container) -> Tensor:
+        """y_hat (H/16, W/16, M) at 2^-6 of the one tile, once its symbols are checked."""
+        header, tile = container.header, container.tiles[0]
         side = coding.DecoderSide(tile.payload, self._weights.y_tables, self._weights.z_tables)
         size = header.height, header.width
         y_hat, crc = coding.walk(self._decoder, side, header.quality, *size)
@@ -178,8 +196,7 @@ class Codec:
                 f"{crc:08x}, not {tile.symbol_crc:08x}; the file was made by a faulty encoder, or "
                 f"{self.device} is not exact here (try device='cpu')"
             )
-        pixels = self._decoder.synthesis(y_hat, header.quality)
-        return pixels[: size[0], : size[1]].contiguous().cpu().numpy()
+        return y_hat
 
 
 def _padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -1,0 +1,75 @@
+"""The command ``aec verify``."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from .batch import CannotStart, device_option, exit_code, load_codec
+from .decompress import read_aec
+from .naming import refuse_terminals, shown
+from .report import complain, explain, is_foreseen
+
+if TYPE_CHECKING:
+    from ..codec.api import Codec
+
+__all__ = ["verify"]
+
+
+@click.command(short_help="Check that .aec files are sound.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.option("--fast", is_flag=True, help="Check the container only, and decode no symbols.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    files: tuple[str, ...],
+    fast: bool,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check every checksum of .aec files, then decode all symbols and compare their checksums, and
+    write nothing. A file that passes decompresses on this machine.
+
+    Exit code: 0 all are sound, 1 some are not, 2 wrong usage, 3 none is.
+    """
+    refuse_terminals(files)
+    codec: Codec | None = None
+    sound = 0
+    for name in files:
+        start = time.perf_counter()
+        fields: dict[str, object] = {"input": name, "ok": False, "error": None}
+        try:
+            data, info = read_aec(name)
+            if not fast:
+                codec = codec or load_codec(device)
+                start = time.perf_counter()
+                codec.verify(data)
+        except CannotStart as error:
+            complain(str(error))
+            context.exit(exit_code(sound, len(files)))
+        except Exception as error:
+            if not is_foreseen(error):
+                traceback.print_exc()
+            complain(explain(error), name)
+            fields["error"] = explain(error)
+        else:
+            sound += 1
+            seconds = time.perf_counter() - start
+            fields |= {"ok": True, "width": info.width, "height": info.height}
+            fields |= {"bytes": len(data), "seconds": seconds}
+            if not quiet and not as_json:
+                what = "container sound" if fast else "sound"
+                size = f"{info.width}x{info.height}  {len(data)} bytes"
+                click.echo(f"{shown(name)}: {what}  {size}  {seconds:.2f} s", err=True)
+        if as_json:
+            click.echo(json.dumps(fields | {"fast": fast}))
+    context.exit(exit_code(sound, len(files) - sound))
