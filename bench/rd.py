@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..codec.metadata import KINDS
-from ..codec.pictures import open_picture
 from ..format.errors import AecError
 from .codecs import BenchCodec
 from .metrics import Curve, psnr
-from .runs import timed
+from .runs import open_opaque, timed
 
 __all__ = ["Means", "Point", "Result", "measure", "run"]
 
@@ -121,7 +119,7 @@ def _measure_all(codecs: Sequence[BenchCodec], path: Path) -> dict[str, list[Poi
     """
     name = ""
     try:
-        picture = open_picture(path, strip=KINDS)
+        picture = open_opaque(path)
         points = {}
         for codec in codecs:
             name = f"{codec.name}: "

@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from .. import __version__
+from ..codec.metadata import KINDS
+from ..codec.pictures import open_picture
+from ..format.errors import ImageError
 
-__all__ = ["environment", "find_pictures", "finite", "timed"]
+__all__ = ["environment", "find_pictures", "finite", "open_opaque", "timed"]
 
 _T = TypeVar("_T")
 
@@ -31,6 +34,16 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
         for path in Path(folder).iterdir()
         if endings.get(path.suffix.lower()) in Image.OPEN and path.is_file()
     )
+
+
+def open_opaque(path: Path) -> Image.Image:
+    """Returns a picture in mode RGB or L, upright, in sRGB and without metadata, which would count
+    for some codecs only; raises what `open_picture` raises, and ImageError for transparency.
+    """
+    picture = open_picture(path, strip=KINDS)
+    if picture.mode not in ("RGB", "L"):
+        raise ImageError("the picture has transparent pixels, and PSNR has no measure for those")
+    return picture
 
 
 def timed(call: Callable[[], _T]) -> tuple[_T, float]:

@@ -15,12 +15,10 @@ from PIL import Image
 from ..codec import api, coding
 from ..codec.decoder import Decoder
 from ..codec.loading import load_weights
-from ..codec.metadata import KINDS
-from ..codec.pictures import open_picture
 from ..format.errors import AecError
 from . import cost
 from .codecs import Aec, BenchCodec
-from .runs import environment, timed
+from .runs import environment, open_opaque, timed
 
 __all__ = ["BESIDE", "STAGES", "run", "stage_clock"]
 
@@ -99,7 +97,7 @@ def run(
         facts = environment() | {"device": str(codec.codec.device)}
         for path in paths:
             try:
-                picture = open_picture(path, strip=KINDS)
+                picture = open_opaque(path)
                 if picture.size not in warm:  # kernels are chosen and kept by size
                     codec.decode(codec.encode(picture, codec.settings[0]))
                     warm.add(picture.size)

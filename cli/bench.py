@@ -264,10 +264,8 @@ def exact(
     import torch
 
     from ..bench.exact import Verdict, run
-    from ..bench.runs import find_pictures
+    from ..bench.runs import find_pictures, open_opaque
     from ..codec.api import Codec
-    from ..codec.metadata import KINDS
-    from ..codec.pictures import open_picture
 
     def say(verdict: Verdict) -> None:
         word = "same" if verdict.same else "DIFFERENT"
@@ -279,7 +277,7 @@ def exact(
         with tempfile.TemporaryDirectory() as name:
             files = 0
             for path in find_pictures(folder):
-                picture = open_picture(path, strip=KINDS)
+                picture = open_opaque(path)
                 for quality in qualities:
                     data = codec.compress(picture, quality=quality)
                     Path(name, f"{path.stem}-{quality:g}.aec").write_bytes(data)

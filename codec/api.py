@@ -22,10 +22,11 @@ from ..format.errors import (
     ModelNotFoundError,
     ResourceError,
 )
-from ..format.header import FLAG_GRAY, Header
+from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
 from ..format.limits import DEFAULT_LIMITS, Limits
 from ..format.metadata import Metadata
 from . import coding
+from .alpha import filled, pack_alpha, unpack_alpha
 from .config import QUALITY_LEVELS, Z_STRIDE
 from .decoder import GAIN_BITS, Decoder
 from .exact import canary, exact_arithmetic
@@ -109,7 +110,8 @@ class Codec:
         exif: bytes | None = None,
         xmp: bytes | None = None,
     ) -> bytes:
-        """A whole file of a PIL image (RGB or gray) or a uint8 array, (H, W, 3) or (H, W).
+        """A whole file of a PIL image (RGB, RGBA or gray) or a uint8 array: (H, W), (H, W, 2) gray
+        with alpha, (H, W, 3) or (H, W, 4). Alpha is kept without loss, colours where it is 0 not.
 
         `quality` runs from 0 to 100, higher is better, and 100 is not lossless. A block of metadata
         that is None comes from the `info` of a PIL image; b"" leaves it out. Pixels are coded as
@@ -127,8 +129,14 @@ class Codec:
         metadata = Metadata(**blocks)
         self.limits.check_metadata(metadata.sizes())  # said before the long work
         flags = 0
+        alpha: bytes | None = None
+        if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+            flags |= FLAG_ALPHA
+            plane = np.ascontiguousarray(pixels[:, :, -1])
+            colours = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
+            pixels, alpha = filled(np.ascontiguousarray(colours), plane), pack_alpha(plane)
         if pixels.ndim == 2:
-            flags = FLAG_GRAY
+            flags |= FLAG_GRAY
             pixels = np.repeat(pixels[:, :, None], 3, axis=2)
         with _resources(), exact_arithmetic():
             y, z = self._encoder.latents(_padded(pixels, self.device), index)
@@ -138,7 +146,7 @@ class Codec:
         header = Header(
             width=width, height=height, quality=index, model_id=self._weights.model_id, flags=flags
         )
-        return write_file(header, [tile], metadata, self.limits)
+        return write_file(header, [tile], metadata, self.limits, alpha)
 
     def _encoder_side(self, y: Tensor, z: Tensor, index: int) -> coding.EncoderSide:
         cost = coding.error_cost(self._decoder.inverse_gain[index] * 2.0**-GAIN_BITS, index)
@@ -146,7 +154,8 @@ class Codec:
         return coding.EncoderSide(y, z, cost, *tables, self._rates)
 
     def decompress(self, data: bytes) -> Image.Image:
-        """The picture of a whole file, mode RGB or L, its metadata in `info` and not applied.
+        """The picture of a whole file, mode RGB, L, RGBA or LA, its metadata in `info` and not
+        applied.
 
         Raises FormatError for bytes that are no intact file, LimitError for too large pictures,
         ModelNotFoundError for files of other weights, BackendMismatchError when the symbols come
@@ -155,6 +164,7 @@ class Codec:
         container = self._container(data)
         header = container.header
         with _resources(), exact_arithmetic():
+            alpha = _alpha(container)
             y_hat = self._symbols(container)
             whole = self._decoder.synthesis(y_hat, header.quality)
             cut = whole[: header.height, : header.width].contiguous()
@@ -163,6 +173,8 @@ class Codec:
             total = pixels.sum(axis=2, dtype=np.uint16)
             pixels = ((total + 1) // 3).astype(np.uint8)
         picture = Image.fromarray(pixels)
+        if alpha is not None:
+            picture.putalpha(alpha)
         picture.info.update(container.metadata.info())
         return picture
 
@@ -172,6 +184,7 @@ class Codec:
         """
         container = self._container(data)
         with _resources(), exact_arithmetic():
+            _alpha(container)
             self._symbols(container)
 
     def _container(self, data: bytes) -> Container:
@@ -197,6 +210,12 @@ class Codec:
                 f"{self.device} is not exact here (try device='cpu')"
             )
         return y_hat
+
+
+def _alpha(container: Container) -> Image.Image | None:
+    if container.alpha is None:
+        return None
+    return unpack_alpha(container.alpha, container.header.width, container.header.height)
 
 
 def _padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -38,8 +38,8 @@ def blocks_of(image: Image.Image) -> dict[str, bytes]:
 
 
 def settled(image: Image.Image, strip: Collection[str] = ()) -> Image.Image:
-    """Returns a new image in mode RGB or L without the kinds of blocks in ``strip``: its ``info``
-    holds the others and nothing else, and its pixels look as before.
+    """Returns a new image, of one in mode RGB, L, RGBA or LA, without the kinds of blocks in
+    ``strip``: its ``info`` holds the others and nothing else, and its pixels look as before.
     """
     kept = blocks_of(image)
     gone = {kind: kept.pop(KINDS[kind], b"") for kind in strip}
@@ -52,7 +52,13 @@ def settled(image: Image.Image, strip: Collection[str] = ()) -> Image.Image:
         if "xmp" in kept:
             kept["xmp"] = _XMP_ORIENTATION.sub(b"", kept["xmp"])
     if gone.get("icc"):
-        picture = _to_srgb(picture, gone["icc"])
+        colours = {"LA": "L", "RGBA": "RGB"}.get(picture.mode)
+        if colours is None:
+            picture = _to_srgb(picture, gone["icc"])
+        else:
+            alpha = picture.getchannel("A")
+            picture = _to_srgb(picture.convert(colours), gone["icc"])
+            picture.putalpha(alpha)
     picture.info.clear()
     picture.info.update(kept)
     return picture

@@ -1,22 +1,24 @@
-"""Reads pictures and brings them to the two layouts that the codec knows: RGB and gray, 8 bits.
+"""Reads pictures and brings them to the layouts that the codec knows: RGB and gray with 8 bits per
+sample, each with or without alpha.
 
 One rule decides what is taken, for pictures from files, for Pillow images and for arrays:
 
 ====================================== ===========================================================
 given                                  taken as
 ====================================== ===========================================================
-mode RGB, L                            itself
+mode RGB, L, RGBA, LA                  itself
 mode 1                                 L (0 and 255)
-mode P, PA                             RGB
-mode RGBA, every alpha 255             RGB
-mode LA, every alpha 255               L
-a transparent colour that no pixel has the row above of its mode
-any transparent pixel                  refused: transparency is not stored
+mode P, PA                             RGB, with transparent pixels RGBA
+modes L, 1, RGB with a transparent     LA, LA, RGBA
+colour
+alpha 255 everywhere                   the same without alpha
 16-bit and wider modes, float modes    refused: the scale to 8 bits is the caller's choice
 CMYK, YCbCr, HSV, LAB, other modes     refused: the conversion is the caller's choice
 more than one frame or page            refused, except MPO, whose further frames are extras
 uint8 array (height, width)            L
+uint8 array (height, width, 2)         LA
 uint8 array (height, width, 3)         RGB
+uint8 array (height, width, 4)         RGBA
 any other array                        refused
 no pixels at all                       refused
 ====================================== ===========================================================
@@ -58,9 +60,9 @@ _ADVICE = {
 
 
 def to_array(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a Pillow image or an array as a contiguous, writable uint8 array, (height, width, 3)
-    colour or (height, width) gray; raises ImageError for what the table above refuses and for a
-    Pillow image whose file is damaged.
+    """Returns a Pillow image or an array as a contiguous, writable uint8 array, (height, width) or
+    (height, width, 3), or with alpha (height, width, 2) or (height, width, 4); raises ImageError
+    for what the table above refuses and for a Pillow image whose file is damaged.
     """
     if isinstance(image, np.ndarray):
         return _check_array(image)
@@ -72,9 +74,9 @@ def to_array(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def open_picture(source: PictureSource, strip: Collection[str] = ()) -> Image.Image:
-    """Returns the picture of a path, of bytes or of a binary file, in mode RGB or L, pixels as they
-    are stored and ``info`` with its blocks of metadata, but for the kinds (icc, exif, xmp) in
-    ``strip``: what those say is applied to the pixels.
+    """Returns the picture of a path, of bytes or of a binary file, in mode RGB, L, RGBA or LA, with
+    pixels as they are stored and its blocks of metadata in ``info``, but for the kinds (icc, exif,
+    xmp) in ``strip``: what those say is applied to the pixels.
 
     Raises ImageError for a file that Pillow cannot read and for what the table above refuses,
     ResourceError when memory runs out, and OSError from opening or reading the file.
@@ -123,7 +125,7 @@ def _damaged(error: Exception) -> Exception:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Returns the image in mode RGB or L by the table above, itself where it already is."""
+    """Returns the image in the mode of the table above, itself where it already is."""
     if 0 in image.size:
         raise ImageError(f"the picture is empty: {image.width} x {image.height} pixels")
     try:
@@ -139,26 +141,31 @@ def _plain(image: Image.Image) -> Image.Image:
         raise ImageError(f"mode {image.mode} cannot be coded; {_ADVICE.get(image.mode, _CONVERT)}")
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        alpha = whole.getchannel("A")
         # An alpha of 255 everywhere says nothing, and screenshots are full of it.
-        opaque = image.convert("RGBA")
-        if opaque.getchannel("A").getextrema() != (255, 255):
-            raise ImageError(
-                "the picture has transparent pixels, which are not stored; put it on a background "
-                'first: Image.alpha_composite(background, image).convert("RGB")'
-            )
+        if alpha.getextrema() != (255, 255):
+            if image.mode == f"{mode}A":
+                return image
+            picture = whole.convert(mode)
+            picture.putalpha(alpha)
+            picture.info = {k: v for k, v in image.info.items() if k != "transparency"}
+            return picture
         if image.mode != mode:
-            return opaque.convert(mode)
+            return whole.convert(mode)
     return image if image.mode == mode else image.convert(mode)
 
 
 def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         raise ImageError(f"an array of {array.dtype} cannot be coded; {_SCALE}")
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] != 3):
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (2, 3, 4)):
         raise ImageError(
             f"an array of shape {array.shape} is not a picture; "
-            "expected (height, width) or (height, width, 3)"
+            "expected (height, width) or (height, width, 2 to 4 channels)"
         )
     if array.size == 0:
         raise ImageError(f"the picture is empty: an array of shape {array.shape}")
+    if array.ndim == 3 and array.shape[2] != 3 and (array[:, :, -1] == 255).all():
+        array = array[:, :, 0] if array.shape[2] == 2 else array[:, :, :3]
     return np.require(array, requirements=["C", "W"])

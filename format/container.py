@@ -1,4 +1,4 @@
-"""Whole files: header, ancillary chunks, one TILE, ancillary chunks, AEND and nothing after it."""
+"""Whole files: header, ancillary chunks and perhaps ALPH, TILE, ancillary chunks, AEND, the end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from .alpha import alpha_data
 from .chunks import FRAME_SIZE, Chunk, pack_chunk, walk_chunks
 from .errors import FormatError, TruncatedError, UnsupportedFeatureError
-from .header import HEADER_SIZE, VERSION, Header, pack_header, parse_header
+from .header import FLAG_ALPHA, HEADER_SIZE, VERSION, Header, pack_header, parse_header
 from .limits import DEFAULT_LIMITS, Limits
 from .metadata import METADATA_CHUNKS, NO_METADATA, Metadata, pack_metadata, parse_metadata
 
@@ -24,6 +25,7 @@ __all__ = [
     "write_file",
 ]
 
+ALPH = "ALPH"
 TILE = "TILE"
 AEND = "AEND"
 SYMBOL_CRC_SIZE = 4
@@ -47,11 +49,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Holds what a whole file says: its header, its tiles in order and its metadata."""
+    """Holds what a whole file says: its header, its tiles in order, its metadata and, where the
+    flag is set, its alpha plane as a PNG stream.
+    """
 
     header: Header
     tiles: tuple[Tile, ...]
     metadata: Metadata = NO_METADATA
+    alpha: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +97,21 @@ def write_file(
     tiles: Sequence[Tile],
     metadata: Metadata = NO_METADATA,
     limits: Limits = DEFAULT_LIMITS,
+    alpha: bytes | None = None,
 ) -> bytes:
-    """Returns the bytes of a file; raises FormatError when the tiles do not fit the header, and
-    LimitError when the metadata is too long.
+    """Returns the bytes of a file; raises FormatError when the tiles or the alpha plane (a PNG
+    stream) do not fit the header, and LimitError when the metadata is too long.
     """
     if [tile.number for tile in tiles] != [0]:
         raise FormatError(f"tiles {[tile.number for tile in tiles]}, expected [0]")
     payload = tiles[0].symbol_crc.to_bytes(SYMBOL_CRC_SIZE, "little") + tiles[0].payload
     _check_tile_length(len(payload), "the tile to be written")
     blocks = pack_metadata(metadata, limits)
+    if (alpha is not None) != bool(header.flags & FLAG_ALPHA):
+        raise FormatError(f"flags {header.flags:#04x} do not fit the alpha plane to be written")
+    if alpha is not None:
+        alpha_data(memoryview(alpha), header.width, header.height, "the alpha plane to be written")
+        blocks += pack_chunk(ALPH, alpha)
     return pack_header(header) + blocks + pack_chunk(TILE, payload) + pack_chunk(AEND, b"")
 
 
@@ -111,9 +122,10 @@ def read_file(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Container:
     """
     view = memoryview(data).cast("B")
     header = _read_header(view, limits)
-    chunks = _read_chunks(view, limits)
+    chunks = _read_chunks(view, header, limits)
     tiles = tuple(_tile(chunk) for chunk in chunks if chunk.type == TILE)
-    return Container(header, tiles, parse_metadata(chunks, limits))
+    alpha = next((bytes(chunk.payload) for chunk in chunks if chunk.type == ALPH), None)
+    return Container(header, tiles, parse_metadata(chunks, limits), alpha)
 
 
 def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
@@ -134,7 +146,7 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
         rest = _read_up_to(source, limits.max_file_bytes + 1 - len(head))
         view = memoryview(head + rest)
     header = _read_header(view, limits)
-    chunks = _read_chunks(view, limits)
+    chunks = _read_chunks(view, header, limits)
     return FileInfo(
         version=VERSION,
         width=header.width,
@@ -158,10 +170,12 @@ def _read_header(view: memoryview, limits: Limits) -> Header:
     return header
 
 
-def _read_chunks(view: memoryview, limits: Limits) -> list[Chunk]:
+def _read_chunks(view: memoryview, header: Header, limits: Limits) -> list[Chunk]:
     """Returns all chunks after the header once their order is checked."""
     chunks: list[Chunk] = []
     tiles = 0
+    alphas = 0
+    wanted_alphas = int(bool(header.flags & FLAG_ALPHA))
     for chunk in walk_chunks(view, HEADER_SIZE, limits):
         where = f"chunk {chunk.type} at offset {chunk.offset}"
         chunks.append(chunk)
@@ -169,7 +183,14 @@ def _read_chunks(view: memoryview, limits: Limits) -> list[Chunk]:
             tiles += 1
             if tiles > 1:
                 raise FormatError(f"{where} is tile chunk number {tiles}, expected 1")
+            if alphas < wanted_alphas:
+                raise FormatError(f"{where} comes before the alpha plane, expected after it")
             _check_tile_length(len(chunk.payload), where)
+        elif chunk.type == ALPH:
+            alphas += 1
+            if alphas > wanted_alphas:
+                raise FormatError(f"{where} is alpha plane number {alphas}, not {wanted_alphas}")
+            alpha_data(chunk.payload, header.width, header.height, where)
         elif chunk.type == AEND:
             if len(chunk.payload):
                 raise FormatError(f"{where} has length {len(chunk.payload)}, expected 0")

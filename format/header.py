@@ -33,8 +33,8 @@ __all__ = [
 SIGNATURE = bytes.fromhex("91 41 45 43 0D 0A 1A 0A")
 VERSION = 1
 FLAG_GRAY = 1 << 0
-FLAG_ALPHA = 1 << 1  # reserved: named so that nobody gives the bit another meaning
-KNOWN_FLAGS = FLAG_GRAY
+FLAG_ALPHA = 1 << 1
+KNOWN_FLAGS = FLAG_GRAY | FLAG_ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,11 @@ class Header:
 
     @property
     def mode(self) -> str:
-        """The Pillow mode of the picture: "L" for one gray channel, "RGB" for three."""
-        return "L" if self.flags & FLAG_GRAY else "RGB"
+        """The Pillow mode of the picture: "L" for one gray channel, "RGB" for three, "LA" or
+        "RGBA" when there is an alpha plane besides.
+        """
+        alpha = "A" if self.flags & FLAG_ALPHA else ""
+        return ("L" if self.flags & FLAG_GRAY else "RGB") + alpha
 
 
 def pack_header(header: Header) -> bytes:

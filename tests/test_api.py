@@ -119,7 +119,8 @@ def test_arrays_and_images_are_alike(codec: aec.Codec, photo: Pixels) -> None:
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
         np.zeros((4, 4, 1, 3), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((4, 4), np.uint16),

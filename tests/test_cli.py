@@ -177,7 +177,7 @@ def test_compress_says_what_is_wrong_with_each_input(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("Dear Sir or Madam")
     (tmp_path / "coded.bin").write_bytes(coded())
-    image = picture(tmp_path / "clear.png", "RGBA")
+    image = picture(tmp_path / "inks.tif", "CMYK")
     whole = picture(tmp_path / "half.bmp").read_bytes()
     (tmp_path / "half.bmp").write_bytes(whole[: len(whole) // 2])
     expected = {
@@ -186,7 +186,7 @@ def test_compress_says_what_is_wrong_with_each_input(tmp_path: Path) -> None:
         "empty.png": "the file is empty",
         "text.png": "not a picture in a format that Pillow reads",
         "coded.bin": "already an aec file; did you mean aec decompress?",
-        image.name: "the picture has transparent pixels",
+        image.name: "mode CMYK cannot be coded; convert it first",
         "half.bmp": "damaged or unreadable picture",
     }
     before = names(tmp_path)
@@ -256,13 +256,13 @@ Image.MAX_IMAGE_PIXELS = 20
 main()
 """
     (tmp_path / "a.aec").touch()
-    image = picture(tmp_path / "a.png", "RGBA")
+    image = picture(tmp_path / "a.tif", "CMYK")
     done = subprocess.run(
         [sys.executable, "-c", code, "compress", image, "-o", tmp_path / "b.aec"],
         capture_output=True,
         check=False,
     )
-    assert done.stderr.startswith(b"aec: ") and b"transparent" in done.stderr
+    assert done.stderr.startswith(b"aec: ") and b"CMYK" in done.stderr
     assert done.stderr.count(b"\n") == 1
 
 

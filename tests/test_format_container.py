@@ -70,7 +70,7 @@ def test_ancillary_chunks_are_skipped_before_and_after_the_tile():
 
 
 @pytest.mark.spec("S-023")
-@pytest.mark.parametrize("type", ["TILD", "ALPH", "TILe"])
+@pytest.mark.parametrize("type", ["TILD", "ALPA", "TILe"])
 def test_unknown_critical_chunk_is_named(type):
     refused(
         HEAD + TILE + pack_chunk(type, b"x") + END,

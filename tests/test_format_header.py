@@ -5,6 +5,7 @@ import pytest
 from aec.format import errors
 from aec.format.header import (
     FIELDS,
+    FLAG_ALPHA,
     FLAG_GRAY,
     HEADER_SIZE,
     SIGNATURE,
@@ -42,7 +43,10 @@ def test_bytes_of_a_header():
 
 
 @pytest.mark.spec("S-013")
-@pytest.mark.parametrize(("flags", "mode"), [(0, "RGB"), (FLAG_GRAY, "L")])
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [(0, "RGB"), (FLAG_GRAY, "L"), (FLAG_ALPHA, "RGBA"), (FLAG_ALPHA | FLAG_GRAY, "LA")],
+)
 def test_mode(flags, mode):
     assert parse_header(edited(9, bytes([flags]))).mode == mode
 
@@ -68,9 +72,9 @@ def test_unknown_version_is_named_whatever_follows(version):
 
 
 @pytest.mark.spec("S-013")
-@pytest.mark.parametrize("bit", range(1, 8))
+@pytest.mark.parametrize("bit", range(2, 8))
 def test_unknown_flag(bit):
-    with pytest.raises(errors.UnsupportedFeatureError, match=f"are {1 << bit:#04x}, .* 0x01"):
+    with pytest.raises(errors.UnsupportedFeatureError, match=f"are {1 << bit:#04x}, .* 0x03"):
         parse_header(edited(9, bytes([1 << bit])))
 
 

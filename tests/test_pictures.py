@@ -99,11 +99,13 @@ def test_opaque_gray_alpha_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0, 254])
-def test_one_transparent_pixel_is_refused(alpha: int) -> None:
+def test_one_transparent_pixel_makes_an_alpha_channel(alpha: int) -> None:
     image = with_alpha(alpha)
     for mode in ("RGBA", "LA"):
-        with pytest.raises(ImageError, match=r"transparent.*alpha_composite"):
-            to_array(image.convert(mode))
+        array = to_array(image.convert(mode))
+        assert np.array_equal(array, np.asarray(image.convert(mode)))
+        assert array[2, 3, -1] == alpha
+        assert np.array_equal(to_array(array), array)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +115,53 @@ def test_a_transparent_colour_counts_only_when_used(
     mode: str, used: object, unused: object
 ) -> None:
     image = Image.new("RGB", (4, 4), "black" if mode == "1" else "white").convert(mode)
-    with pytest.raises(ImageError, match="transparent"):
-        open_picture(encoded(image, transparency=used))
+    image.putpixel((1, 2), (9, 9, 9) if mode == "RGB" else 1 if mode == "1" else 9)
     with Image.open(io.BytesIO(encoded(image, transparency=unused))) as file:
         assert file.has_transparency_data
-        assert np.array_equal(to_array(file), to_array(image))
+        if mode != "1":  # of its two colours both are used
+            assert np.array_equal(to_array(file), to_array(image))
+    picture = open_picture(encoded(image, transparency=used))
+    assert picture.mode == ("RGBA" if mode == "RGB" else "LA") and not picture.info
+    alpha = np.asarray(picture)[..., -1]
+    assert alpha[2, 1] == 255 and (np.delete(alpha.ravel(), 9) == 0).all()
+
+
+def test_a_transparent_palette_becomes_rgba() -> None:
+    image = Image.fromarray(pixels()).convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+    for format in ("PNG", "GIF"):
+        picture = open_picture(encoded(image, format, transparency=2))
+        assert picture.mode == "RGBA" and not picture.info
+        array, indices = to_array(picture), np.asarray(image)
+        assert np.array_equal(array[..., 3], np.where(indices == 2, 0, 255))
+        seen = indices != 2
+        assert np.array_equal(array[seen, :3], np.asarray(image.convert("RGB"))[seen])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_arrays_lose_an_alpha_that_says_nothing(channels: int) -> None:
+    array = pixels(channels=channels)
+    array[..., -1] = 255
+    expected = array[..., 0] if channels == 2 else array[..., :3]
+    assert np.array_equal(to_array(array), expected)
+    assert to_array(array).flags.c_contiguous
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_profile_and_orientation_leave_alpha_as_it_is(mode: str) -> None:
+    colour = (250, 40, 10, 70) if mode == "RGBA" else (90, 70)
+    image = Image.new(mode, (8, 6), colour)
+    image.putpixel((0, 0), (*colour[:-1], 0))
+    profile = swapped_profile() if mode == "RGBA" else gray_profile(1.0)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    picture = open_picture(encoded(image, icc_profile=profile, exif=exif), ["icc", "exif"])
+    assert picture.mode == mode and picture.size == (8, 6)
+    array = np.asarray(picture)
+    assert array[-1, -1, -1] == 0 and (array[:-1, :, -1] == 70).all()
+    if mode == "RGBA":
+        assert array[0, 0, 2] > 200 and array[0, 0, 0] < 60
+    else:
+        assert 155 < array[0, 0, 0] < 165
 
 
 def test_a_palette_with_unused_transparency_is_taken() -> None:
@@ -153,7 +197,7 @@ def test_other_array_types_are_refused(dtype: str) -> None:
         to_array(np.ones((4, 4), dtype).astype(dtype))
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 4, 1), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3), ()])
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 1), (4, 4, 5), (1, 4, 4, 3), ()])
 def test_other_array_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match=r"expected \(height, width\)"):
         to_array(np.zeros(shape, np.uint8))
@@ -374,7 +418,7 @@ def test_mutated_pictures_give_a_picture_or_an_image_error() -> None:
                     picture = open_picture(mutant.tobytes())
                 except ImageError:
                     continue
-            assert picture.mode in ("L", "RGB")
+            assert picture.mode in ("L", "LA", "RGB", "RGBA")
 
 
 def test_text_is_not_a_picture() -> None:

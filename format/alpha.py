@@ -1,0 +1,75 @@
+"""The frame of the alpha plane: a PNG stream of one kind only, judged before anything decodes it.
+
+A PNG may hold far more than a plane of samples: texts that unpack to gigabytes, several pictures,
+palettes. Nothing of that is needed here, so nothing of it is let through to a decoder.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from .errors import FormatError
+
+__all__ = ["alpha_data", "check_inflated"]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+FRAME = 12  # length, type and CRC of a PNG chunk
+INFLATE_SIZE = 1 << 12  # deflate makes up to 1032 times as much of it
+
+
+def alpha_data(payload: memoryview, width: int, height: int, where: str) -> list[memoryview]:
+    """Returns the parts of the packed samples, once the stream is seen to be an 8-bit gray PNG of
+    this width and height (pixels) with intact chunks and nothing besides; raises FormatError.
+    """
+    if payload[:8] != SIGNATURE:
+        raise FormatError(f"{where} starts with {bytes(payload[:8]).hex(' ')}, expected a PNG")
+    # bit depth 8, gray, deflate, adaptive filters, not interlaced
+    wanted = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    parts: list[memoryview] = []
+    at = len(SIGNATURE)
+    while True:
+        if len(payload) - at < FRAME:
+            raise FormatError(f"{where} holds a PNG that is cut short")
+        (length,) = struct.unpack_from(">I", payload, at)
+        type = bytes(payload[at + 4 : at + 8])
+        body = payload[at + 8 : at + 8 + length]
+        end = at + FRAME + length
+        if end > len(payload):
+            raise FormatError(f"{where} holds a PNG that is cut short")
+        (stored,) = struct.unpack_from(">I", payload, end - 4)
+        if stored != zlib.crc32(payload[at + 4 : end - 4]):
+            raise FormatError(f"{where} holds a PNG with a damaged chunk at offset {at}")
+        if at == len(SIGNATURE):
+            if type != b"IHDR" or body != wanted:
+                raise FormatError(
+                    f"{where} holds a PNG that starts with {type!r} {bytes(body[:13]).hex(' ')}, "
+                    f"expected b'IHDR' {wanted.hex(' ')}"
+                )
+        elif type == b"IDAT":
+            parts.append(body)
+        elif type != b"IEND" or length or end != len(payload):
+            raise FormatError(f"{where} holds a PNG with {type!r} at offset {at}, not expected")
+        else:
+            return parts
+        at = end
+
+
+def check_inflated(parts: list[memoryview], size: int) -> None:
+    """Raises FormatError unless the parts unpack to ``size`` bytes exactly; holds no more than a
+    few MiB of them at a time.
+    """
+    inflate = zlib.decompressobj()
+    packed = memoryview(b"".join(parts))
+    found = 0
+    try:
+        for at in range(0, len(packed), INFLATE_SIZE):
+            # After the end of its stream, and so for all further bytes, this gives unused data.
+            found += len(inflate.decompress(packed[at : at + INFLATE_SIZE]))
+            if found > size:
+                break
+    except zlib.error as error:
+        raise FormatError(f"the samples of the alpha plane are damaged: {error}") from error
+    if found != size or not inflate.eof or inflate.unused_data:
+        more = "" if inflate.eof and not inflate.unused_data else " and does not end there"
+        raise FormatError(f"the alpha plane unpacks to {found} bytes{more}, expected {size}")
