@@ -15,25 +15,15 @@ from .batch import Batch, arguments
 from .files import read_input
 from .naming import Job
 from .report import Row
+from .strip import strip_option
 
 __all__ = ["compress"]
-
-KINDS = ("icc", "exif", "xmp")  # as codec.metadata has them, which takes long to import
 
 
 def _check_quality(_context: click.Context, _option: click.Parameter, value: float) -> float:
     if math.isnan(value):  # compares false with every bound, and so passes a range
         raise click.BadParameter("nan is not a number from 0 to 100")
     return value
-
-
-def _kinds(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> frozenset[str]:
-    kinds = frozenset(kind for value in values for kind in value.split(","))
-    for kind in kinds - {"all", *KINDS}:
-        raise click.BadParameter(f"{kind!r} is none of all, {', '.join(KINDS)}")
-    return frozenset(KINDS) if "all" in kinds else kinds
 
 
 def _check_start(start: bytes) -> None:
@@ -53,13 +43,7 @@ def _check_start(start: bytes) -> None:
     callback=_check_quality,
     help="0 to 100, higher is better; 100 is the best this codec gives and is not lossless.",
 )
-@click.option(
-    "--strip",
-    multiple=True,
-    metavar="KINDS",
-    callback=_kinds,
-    help="Metadata to leave out: all, or some of icc,exif,xmp; repeatable.",
-)
+@strip_option
 @arguments
 @click.pass_context
 def compress(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from .files import STANDARD, read_input
 from .kinds import kind_of
 from .naming import Job, is_folder, shown
 from .report import Row, complain, explain
+from .strip import KINDS, strip_option
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,17 +42,20 @@ _TIFF_XMP = 700  # the tag that holds an XMP packet
     metavar="EXT",
     help="Picture format where OUT does not say it: png, jpg, webp, ppm, ...  [default: png]",
 )
+@strip_option
 @arguments
 @click.pass_context
-def decompress(context: click.Context, /, extension: str | None, **shared: Any) -> None:
+def decompress(
+    context: click.Context, /, extension: str | None, strip: frozenset[str], **shared: Any
+) -> None:
     """Decompress .aec files to pictures, in any format that Pillow writes.
 
     Without -o, photo.aec becomes photo.png in the same folder. Several inputs take a folder as
     OUT. The name - stands for standard input or output. An existing output is an error without
     --force.
 
-    Metadata goes along to png, jpg, webp, avif and tif; for other formats the picture is turned
-    upright and converted to sRGB.
+    Metadata goes along to png, jpg, webp, avif and tif. For other formats, and with --strip, the
+    picture is turned upright and converted to sRGB, so that it looks the same without.
 
     Exit code: 0 all done, 1 some failed, 2 wrong usage, 3 nothing done, 130 interrupted.
     """
@@ -66,7 +70,7 @@ def decompress(context: click.Context, /, extension: str | None, **shared: Any) 
         picture = codec.decompress(data)
         seconds = time.perf_counter() - start
         row = Row(picture.width, picture.height, len(data), seconds, info.quality)
-        return _saved(picture, format), row
+        return _saved(picture, format, strip), row
 
     context.exit(batch.run(jobs, convert))
 
@@ -115,14 +119,15 @@ def _format(output: str | None, extension: str | None) -> str:
     return format
 
 
-def _saved(picture: Image.Image, format: str) -> bytes:
+def _saved(picture: Image.Image, format: str, strip: Collection[str] = ()) -> bytes:
     from PIL import ImageOps
 
-    from ..codec.metadata import KINDS, settled
+    from ..codec.metadata import settled
 
     if format not in _CARRIERS:
-        # Without the blocks, the picture would lie on its side and have other colours.
-        picture = settled(picture, strip=KINDS)
+        strip = KINDS  # without its blocks, the picture would lie on its side in other colours
+    if strip:
+        picture = settled(picture, strip)
     if format in ("AVIF", "TIFF"):
         _drop_damaged_exif(picture)  # Pillow writes them from what it reads in the block
     if format == "TIFF":

@@ -1,10 +1,12 @@
 """The alpha plane: its frame against hostile streams, and pictures with holes in them."""
 
 import random
+import runpy
 import struct
 import tracemalloc
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from PIL import Image
 import aec
 from aec.cli.main import program
 from aec.codec.alpha import filled, pack_alpha, unpack_alpha
+from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
 from aec.format.chunks import pack_chunk
 from aec.format.container import Tile, open_info, read_file, write_file
 from aec.format.errors import FormatError
 from aec.format.header import FLAG_ALPHA, FLAG_GRAY, Header, pack_header
 
+reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 Array = NDArray[np.uint8]
 HEADER = Header(width=7, height=5, quality=51, model_id=bytes(8), flags=FLAG_ALPHA)
 HEAD = pack_header(HEADER)
@@ -252,6 +256,17 @@ def test_an_opaque_picture_is_the_same_file_as_before(codec: aec.Codec, cutout: 
     opaque[..., 3] = 255
     data = codec.compress(np.ascontiguousarray(opaque[..., :3]))
     assert codec.compress(opaque) == codec.compress(Image.fromarray(opaque)) == data
+
+
+@pytest.mark.spec("S-170", "S-202")
+def test_another_decoder_gives_the_same_colours(codec: aec.Codec, cutout: Array) -> None:
+    """One written from the specification, which passes over alpha and metadata."""
+    tensors = reference.read_tensors((DEFAULT_MODEL / DECODER_FILE).read_bytes())
+    for array in (cutout, cutout[..., 2:]):
+        data = codec.compress(array, exif=b"II*\0 nonsense", icc_profile=b"TILE", xmp=bytes(9))
+        colours = np.asarray(codec.decompress(data))[..., :-1]
+        found = reference.decode(data, tensors)
+        np.testing.assert_array_equal(colours.squeeze(), found)
 
 
 @pytest.mark.spec("S-170")

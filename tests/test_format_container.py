@@ -140,7 +140,7 @@ def test_random_bytes(tail, start):
 FIELD_VALUES = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**24, 2**31]))
 CHUNK = st.builds(
     pack_chunk,
-    st.sampled_from(["TILE", "AEND", "meTa", "META", "tILE"]),
+    st.sampled_from(["TILE", "AEND", "meTa", "META", "tILE", "iCCP", "eXIf", "xMPd", "ALPH"]),
     st.one_of(st.binary(max_size=12), st.just(bytes(8))),
 )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 import aec
-from aec.cli import compress
+from aec.cli import strip
 from aec.cli.main import program
 from aec.codec import metadata
 from aec.format.chunks import pack_chunk
@@ -253,13 +253,15 @@ def test_a_picture_is_turned_once(folder: Path, orientation: int) -> None:
     info = open_info("stripped.aec")
     assert (info.height, info.width) == upright.shape
     for name in ("kept", "stripped"):
-        for extension in ("png", "jpg", "webp", "tif", "bmp"):
+        for extension in ("png", "jpg", "webp", "tif", "bmp", "bare.png"):
             out = f"{name}.{extension}"
-            aec_run("decompress", f"{name}.aec", "-o", out)
+            options = ["--strip", "all"] if extension == "bare.png" else []
+            aec_run("decompress", f"{name}.aec", "-o", out, *options)
             shown = as_shown(opened(out))
             assert shown.shape == upright.shape and corners(shown) == corners(upright), out
     assert opened("kept.png").info["exif"] == opened("a.png").info["exif"]
-    assert "exif" not in opened("stripped.png").info
+    for bare in ("stripped.png", "kept.bare.png"):
+        assert "exif" not in opened(bare).info
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,8 @@ def test_a_profile_is_applied_once(folder: Path, mode: str) -> None:
             assert abs(level(f"{name}.{extension}") - shade) < 4
             assert opened(f"{name}.{extension}").info.get("icc_profile") == block
     aec_run("decompress", "kept.aec", "-o", "kept.bmp")  # cannot say it, so it is applied
-    assert abs(level("kept.bmp") - 133) < 4
+    aec_run("decompress", "kept.aec", "-o", "late.png", "--strip", "icc")
+    assert abs(level("kept.bmp") - 133) < 4 and abs(level("late.png") - 133) < 4
 
 
 @pytest.mark.parametrize(
@@ -341,9 +344,10 @@ def test_stripping_leaves_no_trace(
 
 
 def test_unknown_kinds_are_wrong_usage(folder: Path) -> None:
-    assert tuple(metadata.KINDS) == compress.KINDS
-    result = aec_run("compress", "a.png", "--strip", "icc,gps", code=2)
-    assert "'gps' is none of all, icc, exif, xmp" in result.stderr
+    assert tuple(metadata.KINDS) == strip.KINDS
+    for verb, name in (("compress", "a.png"), ("decompress", "a.aec")):
+        result = aec_run(verb, name, "--strip", "icc,gps", code=2)
+        assert "'gps' is none of all, icc, exif, xmp" in result.stderr
 
 
 def test_info_tells_the_sizes(folder: Path, codec: aec.Codec, photo: Array) -> None:
@@ -376,3 +380,4 @@ def test_too_long_blocks_are_one_message(folder: Path, codec: aec.Codec, photo: 
     result = aec_run("decompress", "b.aec", "-o", "b.jpg", code=3)
     assert "Pillow cannot write it as JPEG: EXIF data is too long" in result.stderr
     assert sorted(os.listdir()) == ["a.aec", "a.webp", "b.aec"]
+    aec_run("decompress", "b.aec", "-o", "b.jpg", "--strip", "exif")
