@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from ..format.alpha import alpha_data, check_inflated
 from ..format.errors import FormatError
+from ..format.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["filled", "pack_alpha", "unpack_alpha"]
 
@@ -25,13 +26,15 @@ def pack_alpha(alpha: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_alpha(payload: bytes, width: int, height: int) -> Image.Image:
+def unpack_alpha(
+    payload: bytes, width: int, height: int, limits: Limits = DEFAULT_LIMITS
+) -> Image.Image:
     """Returns the plane of a PNG stream as an image in mode L; raises FormatError when it is not of
-    this width and height (pixels), or damaged.
+    this width and height (pixels), or damaged, and LimitError when it has too many chunks.
     """
     where = "the alpha plane"
-    # A row has a byte for its filter besides its samples.
-    check_inflated(alpha_data(memoryview(payload), width, height, where), (width + 1) * height)
+    parts = alpha_data(memoryview(payload), width, height, where, limits)
+    check_inflated(parts, (width + 1) * height)  # a row has a byte for its filter besides
     # Not Image.open: that has limits of its own, and here the size is one that ours allow.
     try:
         with PngImageFile(io.BytesIO(payload)) as image:

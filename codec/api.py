@@ -35,7 +35,8 @@ from .metadata import blocks_of
 from .model import Encoder
 from .pictures import to_array
 
-Picture = Image.Image | NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+Picture = Image.Image | Pixels
 
 
 def quality_index(quality: float) -> int:
@@ -126,19 +127,10 @@ class Codec:
         blocks = blocks_of(image) if isinstance(image, Image.Image) else {}
         given = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
         blocks |= {name: block for name, block in given.items() if block is not None}
-        metadata = Metadata(**blocks)
+        metadata = Metadata.from_info(**blocks)
         self.limits.check_metadata(metadata.sizes())  # said before the long work
-        flags = 0
-        alpha: bytes | None = None
-        if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-            flags |= FLAG_ALPHA
-            plane = np.ascontiguousarray(pixels[:, :, -1])
-            colours = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
-            pixels, alpha = filled(np.ascontiguousarray(colours), plane), pack_alpha(plane)
-        if pixels.ndim == 2:
-            flags |= FLAG_GRAY
-            pixels = np.repeat(pixels[:, :, None], 3, axis=2)
         with _resources(), exact_arithmetic():
+            pixels, flags, alpha = _separated(pixels)
             y, z = self._encoder.latents(_padded(pixels, self.device), index)
             side = self._encoder_side(y, z, index)
             _, crc = coding.walk(self._decoder, side, index, height, width)
@@ -164,7 +156,7 @@ class Codec:
         container = self._container(data)
         header = container.header
         with _resources(), exact_arithmetic():
-            alpha = _alpha(container)
+            alpha = self._alpha(container)
             y_hat = self._symbols(container)
             whole = self._decoder.synthesis(y_hat, header.quality)
             cut = whole[: header.height, : header.width].contiguous()
@@ -184,7 +176,7 @@ class Codec:
         """
         container = self._container(data)
         with _resources(), exact_arithmetic():
-            _alpha(container)
+            self._alpha(container)
             self._symbols(container)
 
     def _container(self, data: bytes) -> Container:
@@ -196,6 +188,12 @@ class Codec:
                 "folder"
             )
         return container
+
+    def _alpha(self, container: Container) -> Image.Image | None:
+        if container.alpha is None:
+            return None
+        header = container.header
+        return unpack_alpha(container.alpha, header.width, header.height, self.limits)
 
     def _symbols(self, container: Container) -> Tensor:
         """y_hat (H/16, W/16, M) at 2^-6 of the one tile, once its symbols are checked."""
@@ -212,10 +210,19 @@ class Codec:
         return y_hat
 
 
-def _alpha(container: Container) -> Image.Image | None:
-    if container.alpha is None:
-        return None
-    return unpack_alpha(container.alpha, container.header.width, container.header.height)
+def _separated(pixels: Pixels) -> tuple[Pixels, int, bytes | None]:
+    """Pixels (H, W, 3) to code, the flags of the header, and the alpha plane as a PNG stream."""
+    flags = 0
+    alpha: bytes | None = None
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        flags |= FLAG_ALPHA
+        plane = np.ascontiguousarray(pixels[:, :, -1])
+        colours = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
+        pixels, alpha = filled(np.ascontiguousarray(colours), plane), pack_alpha(plane)
+    if pixels.ndim == 2:
+        flags |= FLAG_GRAY
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return pixels, flags, alpha
 
 
 def _padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 
-from .errors import FormatError
+from .errors import FormatError, LimitError
+from .limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["alpha_data", "check_inflated"]
 
@@ -18,9 +19,13 @@ FRAME = 12  # length, type and CRC of a PNG chunk
 INFLATE_SIZE = 1 << 12  # deflate makes up to 1032 times as much of it
 
 
-def alpha_data(payload: memoryview, width: int, height: int, where: str) -> list[memoryview]:
+def alpha_data(
+    payload: memoryview, width: int, height: int, where: str, limits: Limits = DEFAULT_LIMITS
+) -> list[memoryview]:
     """Returns the parts of the packed samples, once the stream is seen to be an 8-bit gray PNG of
-    this width and height (pixels) with intact chunks and nothing besides; raises FormatError.
+    this width and height (pixels) with intact chunks and nothing besides.
+
+    Raises FormatError, or LimitError when it has more chunks than a file may have.
     """
     if payload[:8] != SIGNATURE:
         raise FormatError(f"{where} starts with {bytes(payload[:8]).hex(' ')}, expected a PNG")
@@ -48,6 +53,11 @@ def alpha_data(payload: memoryview, width: int, height: int, where: str) -> list
                 )
         elif type == b"IDAT":
             parts.append(body)
+            if len(parts) > limits.max_chunks:  # a long file of empty ones would take minutes
+                raise LimitError(
+                    f"{where} holds a PNG of more chunks than the limit "
+                    f"max_chunks={limits.max_chunks}"
+                )
         elif type != b"IEND" or length or end != len(payload):
             raise FormatError(f"{where} holds a PNG with {type!r} at offset {at}, not expected")
         else:
@@ -61,15 +71,14 @@ def check_inflated(parts: list[memoryview], size: int) -> None:
     """
     inflate = zlib.decompressobj()
     packed = memoryview(b"".join(parts))
-    found = 0
+    found = at = 0
     try:
-        for at in range(0, len(packed), INFLATE_SIZE):
-            # After the end of its stream, and so for all further bytes, this gives unused data.
+        while at < len(packed) and found <= size and not inflate.eof:
             found += len(inflate.decompress(packed[at : at + INFLATE_SIZE]))
-            if found > size:
-                break
+            at += INFLATE_SIZE
     except zlib.error as error:
         raise FormatError(f"the samples of the alpha plane are damaged: {error}") from error
-    if found != size or not inflate.eof or inflate.unused_data:
-        more = "" if inflate.eof and not inflate.unused_data else " and does not end there"
+    ends = inflate.eof and not inflate.unused_data and at >= len(packed)
+    if found != size or not ends:
+        more = "" if ends else " and does not end there"
         raise FormatError(f"the alpha plane unpacks to {found} bytes{more}, expected {size}")

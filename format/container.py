@@ -110,7 +110,8 @@ def write_file(
     if (alpha is not None) != bool(header.flags & FLAG_ALPHA):
         raise FormatError(f"flags {header.flags:#04x} do not fit the alpha plane to be written")
     if alpha is not None:
-        alpha_data(memoryview(alpha), header.width, header.height, "the alpha plane to be written")
+        where = "the alpha plane to be written"
+        alpha_data(memoryview(alpha), header.width, header.height, where, limits)
         blocks += pack_chunk(ALPH, alpha)
     return pack_header(header) + blocks + pack_chunk(TILE, payload) + pack_chunk(AEND, b"")
 
@@ -190,7 +191,7 @@ def _read_chunks(view: memoryview, header: Header, limits: Limits) -> list[Chunk
             alphas += 1
             if alphas > wanted_alphas:
                 raise FormatError(f"{where} is alpha plane number {alphas}, not {wanted_alphas}")
-            alpha_data(chunk.payload, header.width, header.height, where)
+            alpha_data(chunk.payload, header.width, header.height, where, limits)
         elif chunk.type == AEND:
             if len(chunk.payload):
                 raise FormatError(f"{where} has length {len(chunk.payload)}, expected 0")

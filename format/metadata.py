@@ -25,8 +25,8 @@ this format: the type of the chunk says it already."""
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Holds the blocks of a file, each None when it has none; an empty one counts as none, and an
-    EXIF block loses the prefix that JPEG files give it. Raises TypeError for what is not bytes.
+    """Holds the blocks of a file, each None when it has none; an empty one counts as none. Raises
+    TypeError for what is not bytes.
     """
 
     icc_profile: bytes | None = None
@@ -38,9 +38,18 @@ class Metadata:
             block = getattr(self, field.name)
             if block is not None and not isinstance(block, bytes):
                 raise TypeError(f"{field.name} must be bytes, not {type(block).__name__}")
-            if field.name == "exif" and block is not None:
-                block = block.removeprefix(EXIF_PREFIX)
             object.__setattr__(self, field.name, block or None)
+
+    @classmethod
+    def from_info(
+        cls, icc_profile: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None
+    ) -> Metadata:
+        """Returns the blocks that Pillow's ``info`` holds, EXIF with or without its prefix; raises
+        TypeError for what is not bytes.
+        """
+        if isinstance(exif, bytes):
+            exif = exif.removeprefix(EXIF_PREFIX)
+        return cls(icc_profile, exif, xmp)
 
     def blocks(self) -> dict[str, bytes]:
         """Returns the blocks that are there by name."""

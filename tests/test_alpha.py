@@ -20,8 +20,9 @@ from aec.codec.alpha import filled, pack_alpha, unpack_alpha
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
 from aec.format.chunks import pack_chunk
 from aec.format.container import Tile, open_info, read_file, write_file
-from aec.format.errors import FormatError
+from aec.format.errors import FormatError, LimitError
 from aec.format.header import FLAG_ALPHA, FLAG_GRAY, Header, pack_header
+from aec.format.limits import Limits
 
 reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 Array = NDArray[np.uint8]
@@ -139,6 +140,24 @@ def test_any_number_of_data_chunks_will_do() -> None:
     data = b"".join(part(b"IDAT", packed[i : i + 1]) for i in range(len(packed)))
     plane = unpack_alpha(START + ihdr() + data + part(b"IDAT", b"") + IEND, 7, 5)
     assert np.array_equal(np.asarray(plane), PLANE)
+
+
+@pytest.mark.spec("S-044")
+def test_the_chunks_of_a_stream_are_bounded() -> None:
+    stream = START + ihdr() + part(b"IDAT", b"") * 3 + DATA + IEND
+    data = write_file(HEADER, [Tile(0, 0, b"")], alpha=stream)
+    assert read_file(data, Limits(max_chunks=4)).alpha == stream
+    with pytest.raises(LimitError, match="chunks than the limit max_chunks=3"):
+        read_file(data, Limits(max_chunks=3))
+    with pytest.raises(LimitError, match="max_chunks=3"):
+        unpack_alpha(stream, 7, 5, Limits(max_chunks=3))
+
+
+@pytest.mark.spec("S-212")
+def test_a_long_tail_takes_no_time() -> None:
+    packed = zlib.compress(ROWS) + bytes(64 << 20)
+    with pytest.raises(FormatError, match="unpacks to 40 bytes and does not end there"):
+        unpack_alpha(START + ihdr() + part(b"IDAT", packed) + IEND, 7, 5)
 
 
 @pytest.mark.spec("S-212")
