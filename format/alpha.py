@@ -58,7 +58,7 @@ def alpha_data(
                     f"{where} holds a PNG of more chunks than the limit "
                     f"max_chunks={limits.max_chunks}"
                 )
-        elif type != b"IEND" or length or end != len(payload):
+        elif type != b"IEND" or length or end != len(payload) or not parts:
             raise FormatError(f"{where} holds a PNG with {type!r} at offset {at}, not expected")
         else:
             return parts

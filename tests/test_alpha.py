@@ -106,6 +106,7 @@ def test_flag_and_chunk_belong_together() -> None:
         (START + ihdr() + part(b"zTXt", b"a\0\0x") + DATA + IEND, "with b'zTXt' at offset 33"),
         (START + ihdr() + part(b"acTL", bytes(8)) + DATA + IEND, "with b'acTL'"),
         (START + ihdr() + ihdr() + DATA + IEND, "with b'IHDR' at offset 33"),
+        (START + ihdr() + IEND, "with b'IEND' at offset 33"),
         (START + ihdr() + DATA + IEND + b"x", "with b'IEND'"),
         (START + ihdr() + DATA + part(b"IEND", b"x"), "with b'IEND'"),
         (START + ihdr() + DATA[:-1] + b"x" + IEND, "damaged chunk at offset 33"),
