@@ -253,6 +253,18 @@ def canary(tensors: dict[str, Ints]) -> tuple[int, int]:
 
 
 SMALL = {"M": 8, "N": 3, "F": 5, "C": 6, "A": 7, "B": 4, "context": 1, "blocks16": 1, "blocks8": 2}
+#: The same under the names of a model's manifest.
+SMALL_CONFIG = {
+    "m": SMALL["M"],
+    "n_z": SMALL["N"],
+    "c_h": SMALL["F"],
+    "c_ctx": SMALL["C"],
+    "c16": SMALL["A"],
+    "c8": SMALL["B"],
+    "ctx_blocks": SMALL["context"],
+    "g_s_blocks16": SMALL["blocks16"],
+    "g_s_blocks8": SMALL["blocks8"],
+}
 
 
 def layer_shapes(sizes: dict[str, int]) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:

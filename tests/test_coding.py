@@ -36,20 +36,9 @@ class Small:
     """A decoder of random weights, with its tables and the reference's view of both."""
 
     def __init__(self, seed: int) -> None:
-        sizes = reference.SMALL
         tensors = reference.random_tensors(np.random.default_rng(seed))
         self.tensors = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
-        cfg = ModelConfig(
-            m=sizes["M"],
-            n_z=sizes["N"],
-            c_h=sizes["F"],
-            c_ctx=sizes["C"],
-            c16=sizes["A"],
-            c8=sizes["B"],
-            ctx_blocks=sizes["context"],
-            g_s_blocks16=sizes["blocks16"],
-            g_s_blocks8=sizes["blocks8"],
-        )
+        cfg = ModelConfig(**reference.SMALL_CONFIG)
         in_torch = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
         self.decoder = Decoder(cfg, in_torch, torch.device("cpu"))
         self.y_tables, self.z_tables = (

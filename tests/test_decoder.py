@@ -24,18 +24,7 @@ CPU = torch.device("cpu")
 
 
 def small_config() -> ModelConfig:
-    sizes = reference.SMALL
-    return ModelConfig(
-        m=sizes["M"],
-        n_z=sizes["N"],
-        c_h=sizes["F"],
-        c_ctx=sizes["C"],
-        c16=sizes["A"],
-        c8=sizes["B"],
-        ctx_blocks=sizes["context"],
-        g_s_blocks16=sizes["blocks16"],
-        g_s_blocks8=sizes["blocks8"],
-    )
+    return ModelConfig(**reference.SMALL_CONFIG)
 
 
 def small_tensors(seed: int) -> dict[str, torch.Tensor]:

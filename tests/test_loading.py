@@ -48,21 +48,7 @@ def table(*columns: str) -> list[list[str]]:
 
 
 def small_config() -> ModelConfig:
-    sizes = reference.SMALL
-    return ModelConfig(
-        m=sizes["M"],
-        n_z=sizes["N"],
-        c_h=sizes["F"],
-        c_ctx=sizes["C"],
-        c16=sizes["A"],
-        c8=sizes["B"],
-        ctx_blocks=sizes["context"],
-        g_s_blocks16=sizes["blocks16"],
-        g_s_blocks8=sizes["blocks8"],
-        g_a_blocks8=1,
-        g_a_blocks16=1,
-        knots=3,
-    )
+    return ModelConfig(**reference.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
 
 
 class Folder:
