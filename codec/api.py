@@ -196,7 +196,7 @@ class Codec:
         return unpack_alpha(container.alpha, header.width, header.height, self.limits)
 
     def _symbols(self, container: Container) -> Tensor:
-        """y_hat (H/16, W/16, M) at 2^-6 of the one tile, once its symbols are checked."""
+        """y_hat (H/16, W/16, M) at 2^-7 of the one tile, once its symbols are checked."""
         header, tile = container.header, container.tiles[0]
         side = coding.DecoderSide(tile.payload, self._weights.y_tables, self._weights.z_tables)
         size = header.height, header.width

@@ -174,7 +174,7 @@ def _coded(height: int, width: int) -> Tensor:
 def walk(
     networks: Networks, side: Side, quality: int, height: int, width: int
 ) -> tuple[Tensor, int]:
-    """y_hat (H/16, W/16, M) at 2^-6 and the CRC-32 of all symbols of a tile.
+    """y_hat (H/16, W/16, M) at 2^-7 and the CRC-32 of all symbols of a tile.
 
     Both sides go this way, so they cannot part. `height` and `width` are in pixels.
     """

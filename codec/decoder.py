@@ -21,11 +21,11 @@ from .integer import (
     hard_swish,
 )
 
-ENTROPY_BITS = 6  # activations of h_s and the context, mu and y_hat are at 2^-6
+ENTROPY_BITS = 7  # activations of h_s and the context, mu and y_hat are at 2^-7
 SYNTHESIS_BITS = 9  # activations of g_s are at 2^-9
 PIXEL_BITS = 4  # the last layers give sixteenths of a grey level
 Z_MAX = 127  # z symbols lie in [-127, 127]
-Y_MAX = 2**16 - 1  # |y_hat| in units of 2^-6; also what the input of the synthesis is scaled from
+Y_MAX = 2**17 - 1  # |y_hat| in units of 2^-7; also what the input of the synthesis is scaled from
 GAIN_BITS = 20  # inverse gains are at 2^-20
 #: What the decoder file holds besides the networks.
 OTHER_TENSORS = (
@@ -131,19 +131,19 @@ class Decoder:
         return entropy, synthesis
 
     def features(self, z_hat: Tensor, quality: int) -> Tensor:
-        """z_hat (H/64, W/64, N) integers to features (H/16, W/16, C_h) at 2^-6."""
+        """z_hat (H/64, W/64, N) integers to features (H/16, W/16, C_h) at 2^-7."""
         return graph.h_s(self.entropy, z_hat, quality)
 
     def step(self, step: int, feature: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """mu at 2^-6 and table index of one step, each (4, H/32, W/32, M/4)."""
+        """mu at 2^-7 and table index of one step, each (4, H/32, W/32, M/4)."""
         known = y_hat if step else None
         mu, index = graph.context(self.entropy, self.cfg, step, feature, known).chunk(2, dim=3)
         return mu, index.clamp(0, SCALE_LEVELS - 1).to(torch.uint8)
 
     def synthesis(self, y_hat: Tensor, quality: int) -> Tensor:
-        """y_hat (H/16, W/16, M) at 2^-6 to pixels (H, W, 3) uint8."""
+        """y_hat (H/16, W/16, M) at 2^-7 to pixels (H, W, 3) uint8."""
         shift = ENTROPY_BITS + GAIN_BITS - SYNTHESIS_BITS
-        # at most 2^16 * 2^24: float64 is exact
+        # at most 2^17 * 2^24: float64 is exact
         u = y_hat.double() * self.inverse_gain[quality]
         u = torch.floor(u * 2.0**-shift + 0.5).clamp_(-self.input_high, self.input_high)
         pixels = graph.g_s(self.pixels, self.cfg, u.float(), quality)

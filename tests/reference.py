@@ -164,13 +164,13 @@ class Network:
         return o[..., : self.m // 4], clamp(o[..., self.m // 4 :], 0, 63)
 
     def place(self, s: int, y: Ints, mu: Ints, r: Ints) -> None:
-        value = clamp(64 * r + mu, -65535, 65535)
+        value = clamp(128 * r + mu, -131071, 131071)
         for p in range(4):
             first = (p ^ X[s]) * self.m // 4
             y[p // 2 :: 2, p % 2 :: 2, first : first + self.m // 4] = value[p]
 
     def pixels(self, y: Ints) -> Ints:
-        u = self.K("g_s.input", (y * self.tensors["inverse_gain"][self.q] + 2**16) >> 17)
+        u = self.K("g_s.input", (y * self.tensors["inverse_gain"][self.q] + 2**17) >> 18)
         t = self.L("g_s.enter", u)
         for name in self.blocks("g_s.blocks16"):
             t = self.T(name, t)

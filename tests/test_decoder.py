@@ -136,7 +136,7 @@ def test_y_is_clamped() -> None:
     mu = torch.tensor([60.0, -60.0, 5.0, -5.0]).reshape(4, 1, 1, 1)
     r = torch.tensor([1023.0, -1024.0, -32768.0, 2.0]).reshape(4, 1, 1, 1)
     place(y, 0, mu, r)
-    assert pick(y, 0).flatten().tolist() == [65532, -65535, -65535, 123]
+    assert pick(y, 0).flatten().tolist() == [131004, -131071, -131071, 251]
 
 
 @pytest.mark.spec("S-155")
@@ -191,7 +191,7 @@ class Bounds(reference.Network):  # type: ignore[misc]
         """The bound of S-141 by layer."""
         f = self.features(np.full((1, 1, self.n), 127))
         for s in range(4):
-            self.step(s, f, np.full((4, 4, self.m), 65535))
+            self.step(s, f, np.full((4, 4, self.m), 131071))
         self.pixels(np.zeros((4, 4, self.m), np.int64))
         return self.largest
 

@@ -175,10 +175,10 @@ def test_the_graph_in_floats_is_the_model() -> None:
         )
         mu, table = floats.step(0, feature, torch.zeros(0))
         expected_mu, expected_index = model.context(0, model.h_s(z_hat, q), None)
-        assert torch.allclose(mu / 64, expected_mu[0].permute(0, 2, 3, 1), rtol=1e-3, atol=1e-3)
+        assert torch.allclose(mu / 128, expected_mu[0].permute(0, 2, 3, 1), rtol=1e-3, atol=1e-3)
         nearest = torch.floor(expected_index[0].permute(0, 2, 3, 1) + 0.5).clamp(0, 63)
         assert float((table - nearest).abs().max()) <= 1  # ties may fall either way
-        pixels = floats.synthesis(y_hat[0].permute(1, 2, 0) * 64, index).float()
+        pixels = floats.synthesis(y_hat[0].permute(1, 2, 0) * 128, index).float()
         x_hat = model.synthesis(y_hat, q)[0].permute(1, 2, 0) * 255
         assert float((pixels - x_hat.clamp(0, 255)).abs().max()) < 0.51
     assert float(sigma.min()) > 0

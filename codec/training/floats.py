@@ -131,9 +131,9 @@ def float_layers(model: Model) -> dict[str, FloatLayer]:
 
 
 def _head(head: Pointwise) -> FloatLayer:
-    """A head whose mu comes out at 2^-6 and whose index as an integer, in one layer.
+    """A head whose mu comes out at 2^-7 and whose index as an integer, in one layer.
 
-    The index is brought to 2^-6 of 64 levels: one number format for the whole output.
+    The index is brought to 2^-7 of 64 levels: one number format for the whole output.
     """
     half = head.weight.shape[0] // 2
     scale = torch.ones(2 * half)
@@ -158,7 +158,7 @@ class FloatDecoder:
         return graph.h_s(self.ops, z_hat, quality)
 
     def step(self, step: int, feature: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        # y_hat travels in units of 2^-6, as in the integer decoder
+        # y_hat travels in units of 2^-7, as in the integer decoder
         known = y_hat.double() / (1 << ENTROPY_BITS) if step else None
         mu, index = graph.context(self.ops, self.cfg, step, feature, known).chunk(2, dim=3)
         unit = float(1 << ENTROPY_BITS)
