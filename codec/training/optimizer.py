@@ -79,7 +79,9 @@ class Optimizer:
         """What a checkpoint keeps, of all processes; each of them must call this."""
         momenta = [torch.zeros_like(p) for p in self.matrices]
         for i in self._mine():
-            momenta[i].copy_(self.muon.state[self.matrices[i]]["momentum_buffer"])
+            buffer = self.muon.state[self.matrices[i]].get("momentum_buffer")
+            if buffer is not None:  # there is none before the first step
+                momenta[i].copy_(buffer)
         self._share(momenta)
         state = {f"muon.{i}": m for i, m in enumerate(momenta)}
         for i, values in self.adam.state_dict()["state"].items():
