@@ -140,8 +140,18 @@ class Decoder:
         mu, index = graph.context(self.entropy, self.cfg, step, feature, known).chunk(2, dim=3)
         return mu, index.clamp(0, SCALE_LEVELS - 1).to(torch.uint8)
 
-    def synthesis(self, y_hat: Tensor, quality: int) -> Tensor:
-        """y_hat (H/16, W/16, M) at 2^-7 to pixels (H, W, 3) uint8."""
+    def halo(self, scale: int = 1) -> int:
+        """How many cells of y on each side of a cell take part in its pixels at 1/scale size."""
+        cfg = self.cfg
+        return cfg.g_s_blocks16 + (cfg.g_s_blocks8 + 1) // 2  # each block looks one cell further
+
+    def synthesis(self, y_hat: Tensor, quality: int, scale: int = 1) -> Tensor:
+        """y_hat (H/16, W/16, M) at 2^-7 to pixels (H/scale, W/scale, 3) uint8.
+
+        Raises ValueError for a scale that the decoder does not have.
+        """
+        if scale != 1:
+            raise ValueError(f"scale {scale}: only 1 is possible")
         shift = ENTROPY_BITS + GAIN_BITS - SYNTHESIS_BITS
         # at most 2^17 * 2^24: float64 is exact
         u = y_hat.double() * self.inverse_gain[quality]
