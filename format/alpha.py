@@ -20,12 +20,18 @@ INFLATE_SIZE = 1 << 12  # deflate makes up to 1032 times as much of it
 
 
 def alpha_data(
-    payload: memoryview, width: int, height: int, where: str, limits: Limits = DEFAULT_LIMITS
+    payload: memoryview,
+    width: int,
+    height: int,
+    where: str,
+    limits: Limits = DEFAULT_LIMITS,
+    used: int = 0,
 ) -> list[memoryview]:
     """Returns the parts of the packed samples, once the stream is seen to be an 8-bit gray PNG of
     this width and height (pixels) with intact chunks and nothing besides.
 
-    Raises FormatError, or LimitError when it has more chunks than a file may have.
+    Raises FormatError, or LimitError when it has, with the ``used`` parts of the tiles before, more
+    parts than a file may have chunks.
     """
     if payload[:8] != SIGNATURE:
         raise FormatError(f"{where} starts with {bytes(payload[:8]).hex(' ')}, expected a PNG")
@@ -53,7 +59,9 @@ def alpha_data(
                 )
         elif type == b"IDAT":
             parts.append(body)
-            if len(parts) > limits.max_chunks:  # a long file of empty ones would take minutes
+            if (
+                used + len(parts) > limits.max_chunks
+            ):  # a long file of empty ones would take minutes
                 raise LimitError(
                     f"{where} holds a PNG of more chunks than the limit "
                     f"max_chunks={limits.max_chunks}"

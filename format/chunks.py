@@ -16,16 +16,62 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .access import READ_SIZE, Access, MemoryAccess
 from .errors import ChecksumError, FormatError, LimitError, TruncatedError
 from .limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["CRC_SIZE", "FRAME_SIZE", "Chunk", "pack_chunk", "walk_chunks"]
+__all__ = [
+    "AEND",
+    "ALPH",
+    "CRC_SIZE",
+    "FRAME_SIZE",
+    "TIDX",
+    "TILE",
+    "Chunk",
+    "Frame",
+    "check_crc",
+    "pack_chunk",
+    "read_chunk",
+    "read_frame",
+    "walk_chunks",
+]
+
+TIDX = "TIDX"
+ALPH = "ALPH"
+TILE = "TILE"
+AEND = "AEND"
 
 FRAME_SIZE = 8
 """Bytes before the payload: length and type."""
 
 CRC_SIZE = 4
 """Bytes after the payload of a chunk that is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Describes a chunk whose payload is not read: its type, the offset (bytes) of its length field
+    and the length of its payload.
+    """
+
+    type: str
+    offset: int
+    length: int
+
+    @property
+    def critical(self) -> bool:
+        """True when a reader that does not know the type must refuse the file."""
+        return self.type[0].isupper()
+
+    @property
+    def end(self) -> int:
+        """Offset after the payload, where the CRC stands."""
+        return self.offset + FRAME_SIZE + self.length
+
+    @property
+    def after(self) -> int:
+        """Offset of what comes after the chunk."""
+        return self.end + CRC_SIZE if self.length else self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +106,7 @@ def walk_chunks(data: memoryview, offset: int, limits: Limits = DEFAULT_LIMITS) 
     Raises TruncatedError, ChecksumError, LimitError (too many chunks, a chunk longer than a file
     may be), or FormatError when a type is not valid.
     """
+    access = MemoryAccess(data)
     count = 0
     while offset < len(data):
         count += 1
@@ -68,38 +115,68 @@ def walk_chunks(data: memoryview, offset: int, limits: Limits = DEFAULT_LIMITS) 
                 f"chunk at offset {offset} is number {count}, over the limit "
                 f"max_chunks={limits.max_chunks}"
             )
-        chunk, offset = _read_chunk(data, offset, limits)
-        yield chunk
+        frame = read_frame(access, offset, limits)
+        yield read_chunk(access, frame)
+        offset = frame.after
 
 
-def _read_chunk(data: memoryview, offset: int, limits: Limits) -> tuple[Chunk, int]:
-    if len(data) - offset < FRAME_SIZE:
+def read_frame(access: Access, offset: int, limits: Limits) -> Frame:
+    """Returns the frame at ``offset`` (bytes), its CRC not checked, once all of it is known to be
+    there; raises TruncatedError, LimitError for its length, or FormatError for its type.
+    """
+    left = access.size - offset
+    if left < FRAME_SIZE:
         raise TruncatedError(
-            f"chunk at offset {offset} has {len(data) - offset} bytes, "
-            f"expected at least {FRAME_SIZE}"
+            f"chunk at offset {offset} has {max(left, 0)} bytes, expected at least {FRAME_SIZE}",
+            offset=access.size,
         )
-    length = int.from_bytes(data[offset : offset + 4], "little")
+    head = access.read(offset, FRAME_SIZE)
+    length = int.from_bytes(head[:4], "little")
     # A length beyond what any file may have is named as such, not as a file cut short.
     limits.check_file_bytes(length, f"chunk at offset {offset}")
-    letters = bytes(data[offset + 4 : offset + FRAME_SIZE])
+    letters = bytes(head[4:])
     _check_type(letters, where=f"chunk type at offset {offset + 4}")
-    start = offset + FRAME_SIZE
-    end = start + length
-    after = end + CRC_SIZE if length else end
-    if after > len(data):
+    frame = Frame(letters.decode(), offset, length)
+    if frame.after > access.size:
         raise TruncatedError(
-            f"chunk {letters.decode()} at offset {offset} ends at {after}, "
-            f"but the data ends at {len(data)}"
+            f"chunk {frame.type} at offset {offset} ends at {frame.after}, "
+            f"but the data ends at {access.size}",
+            offset=access.size,
         )
-    if length:
-        stored = int.from_bytes(data[end:after], "little")
-        computed = zlib.crc32(data[offset:end])
-        if stored != computed:
-            raise ChecksumError(
-                f"CRC-32 of chunk {letters.decode()} at offset {end} is {stored:08x}, "
-                f"computed {computed:08x}"
-            )
-    return Chunk(letters.decode(), offset, data[start:end]), after
+    return frame
+
+
+def check_crc(access: Access, frame: Frame) -> None:
+    """Raises ChecksumError when the CRC of a chunk is wrong; holds one block of it at a time."""
+    computed = 0
+    for at in range(frame.offset, frame.end, READ_SIZE):
+        computed = zlib.crc32(access.read(at, min(READ_SIZE, frame.end - at)), computed)
+    _compare(frame, computed, access.read(frame.end, frame.after - frame.end))
+
+
+def read_chunk(access: Access, frame: Frame) -> Chunk:
+    """Returns the chunk that a frame describes after its CRC check; raises FormatError when it has
+    another type or length.
+    """
+    data = memoryview(access.read(frame.offset, frame.after - frame.offset))
+    body = data[: FRAME_SIZE + frame.length]
+    _compare(frame, zlib.crc32(body), data[len(body) :])
+    length, letters = int.from_bytes(body[:4], "little"), bytes(body[4:FRAME_SIZE])
+    if (length, letters) != (frame.length, frame.type.encode()):
+        raise FormatError(
+            f"chunk at offset {frame.offset} is {letters!r} of {length} bytes, expected "
+            f"{frame.type} of {frame.length}"
+        )
+    return Chunk(frame.type, frame.offset, body[FRAME_SIZE:])
+
+
+def _compare(frame: Frame, computed: int, crc: bytes | memoryview) -> None:
+    stored = int.from_bytes(crc, "little")
+    if frame.length and stored != computed:
+        raise ChecksumError(
+            f"CRC-32 of chunk {frame.type} at offset {frame.end} is {stored:08x}, "
+            f"computed {computed:08x}"
+        )
 
 
 def _check_type(letters: bytes, where: str) -> None:

@@ -1,18 +1,21 @@
-"""Whole files: header, ancillary chunks and perhaps ALPH, TILE, ancillary chunks, AEND, the end."""
+"""Whole files: header, ancillary chunks, the tiles and what belongs to them, AEND, the end."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-from .alpha import alpha_data
-from .chunks import FRAME_SIZE, Chunk, pack_chunk, walk_chunks
-from .errors import FormatError, TruncatedError, UnsupportedFeatureError
+from .access import Buffer, Source, read_up_to
+from .chunks import AEND, ALPH, TIDX, TILE, Chunk, pack_chunk
+from .errors import FormatError
 from .header import FLAG_ALPHA, HEADER_SIZE, VERSION, Header, pack_header, parse_header
+from .index import pack_index
 from .limits import DEFAULT_LIMITS, Limits
-from .metadata import METADATA_CHUNKS, NO_METADATA, Metadata, pack_metadata, parse_metadata
+from .metadata import NO_METADATA, Metadata, pack_metadata, parse_metadata
+from .order import ordered_chunks
+from .payloads import check_plane, pack_number, pack_tile, parse_tile, unnumbered
 
 __all__ = [
     "ChunkInfo",
@@ -25,38 +28,27 @@ __all__ = [
     "write_file",
 ]
 
-ALPH = "ALPH"
-TILE = "TILE"
-AEND = "AEND"
-SYMBOL_CRC_SIZE = 4
-WORD_SIZE = 4
-READ_SIZE = 1 << 20  # read(n) may set aside n bytes before it knows that the file is shorter
-
-Buffer = bytes | bytearray | memoryview
-Source = Buffer | str | os.PathLike[str] | BinaryIO
-
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """Holds the coded data of one tile: its number in row-major order, the CRC-32 of the symbols
-    that decoding must give, and the entropy coder's words as little-endian bytes.
+    that decoding must give, the entropy coder's words as little-endian bytes, and its alpha plane
+    as a PNG stream, None where it has none.
     """
 
     number: int
     symbol_crc: int
     payload: bytes
+    alpha: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Holds what a whole file says: its header, its tiles in order, its metadata and, where the
-    flag is set, its alpha plane as a PNG stream.
-    """
+    """Holds what a whole file says: its header, its tiles in order and its metadata."""
 
     header: Header
     tiles: tuple[Tile, ...]
     metadata: Metadata = NO_METADATA
-    alpha: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,9 @@ class ChunkInfo:
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """Describes a file without decoding it: sides in pixels, quality from 0 to 100, sizes in bytes,
-    ``bpp`` in bits of the whole file per pixel, ``metadata`` the bytes of each block by name.
+    """Describes a file without decoding it: sides in pixels (``tile_side`` 0: one tile), quality
+    from 0 to 100, sizes in bytes, ``bpp`` in bits of the whole file per pixel, ``tiles`` their
+    number, ``metadata`` the bytes of each block by name.
     """
 
     version: int
@@ -81,6 +74,8 @@ class FileInfo:
     quality: float
     quality_index: int
     tile_log2: int
+    tile_side: int
+    tiles: int
     model_id: str
     total_bytes: int
     bpp: float
@@ -97,36 +92,44 @@ def write_file(
     tiles: Sequence[Tile],
     metadata: Metadata = NO_METADATA,
     limits: Limits = DEFAULT_LIMITS,
-    alpha: bytes | None = None,
 ) -> bytes:
-    """Returns the bytes of a file; raises FormatError when the tiles or the alpha plane (a PNG
-    stream) do not fit the header, and LimitError when the metadata is too long.
+    """Returns the bytes of a file; raises FormatError when the tiles or their alpha planes do not
+    fit the header, and LimitError when there are too many tiles or the metadata is too long.
     """
-    if [tile.number for tile in tiles] != [0]:
-        raise FormatError(f"tiles {[tile.number for tile in tiles]}, expected [0]")
-    payload = tiles[0].symbol_crc.to_bytes(SYMBOL_CRC_SIZE, "little") + tiles[0].payload
-    _check_tile_length(len(payload), "the tile to be written")
+    count = header.grid.count
+    limits.check_tiles(count)
+    numbers = [tile.number for tile in tiles]
+    if numbers != list(range(count)):
+        wanted = f"[0, ..., {count - 1}]" if count > 1 else "[0]"
+        raise FormatError(f"tiles {numbers[:9]} of {len(numbers)}, expected {wanted}")
     blocks = pack_metadata(metadata, limits)
-    if (alpha is not None) != bool(header.flags & FLAG_ALPHA):
-        raise FormatError(f"flags {header.flags:#04x} do not fit the alpha plane to be written")
-    if alpha is not None:
-        where = "the alpha plane to be written"
-        alpha_data(memoryview(alpha), header.width, header.height, where, limits)
-        blocks += pack_chunk(ALPH, alpha)
-    return pack_header(header) + blocks + pack_chunk(TILE, payload) + pack_chunk(AEND, b"")
+    parts: list[bytes] = []
+    lengths: list[tuple[int, int]] = []
+    planes = 0
+    for tile in tiles:
+        payload = pack_tile(header, tile.number, tile.symbol_crc, tile.payload)
+        plane = _pack_plane(header, tile)
+        if plane is not None:
+            where = f"the alpha plane of tile {tile.number} to be written"
+            planes += check_plane(memoryview(plane), header, tile.number, where, limits, planes)
+            parts.append(pack_chunk(ALPH, plane))
+        parts.append(pack_chunk(TILE, payload))
+        lengths.append((len(plane or b""), len(payload)))
+    index = pack_chunk(TIDX, pack_index(header, lengths)) if header.tile_log2 else b""
+    return b"".join([pack_header(header), blocks, index, *parts, pack_chunk(AEND, b"")])
 
 
 def read_file(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Returns the header and the tiles of a whole file, every checksum of the container checked.
 
-    Raises FormatError or one of its subclasses, or LimitError.
+    Raises FormatError or one of its subclasses, or LimitError; a TruncatedError says how many tiles
+    come before the end of the data.
     """
     view = memoryview(data).cast("B")
     header = _read_header(view, limits)
-    chunks = _read_chunks(view, header, limits)
-    tiles = tuple(_tile(chunk) for chunk in chunks if chunk.type == TILE)
-    alpha = next((bytes(chunk.payload) for chunk in chunks if chunk.type == ALPH), None)
-    return Container(header, tiles, parse_metadata(chunks, limits), alpha)
+    chunks = ordered_chunks(view, header, limits)
+    metadata = parse_metadata(chunks, limits)
+    return Container(header, tuple(_tiles(chunks, header)), metadata)
 
 
 def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
@@ -142,12 +145,12 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
         view = memoryview(source).cast("B")
     else:
         # The header is judged before the rest is read, so that no limit is passed on the way.
-        head = _read_up_to(source, HEADER_SIZE)
+        head = read_up_to(source, HEADER_SIZE)
         _read_header(memoryview(head), limits)
-        rest = _read_up_to(source, limits.max_file_bytes + 1 - len(head))
+        rest = read_up_to(source, limits.max_file_bytes + 1 - len(head))
         view = memoryview(head + rest)
     header = _read_header(view, limits)
-    chunks = _read_chunks(view, header, limits)
+    chunks = ordered_chunks(view, header, limits)
     return FileInfo(
         version=VERSION,
         width=header.width,
@@ -156,6 +159,8 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
         quality=header.quality * 100 / 255,
         quality_index=header.quality,
         tile_log2=header.tile_log2,
+        tile_side=1 << header.tile_log2 if header.tile_log2 else 0,
+        tiles=header.grid.count,
         model_id=header.model_id.hex(),
         total_bytes=len(view),
         bpp=len(view) * 8 / (header.width * header.height),
@@ -167,64 +172,30 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
 def _read_header(view: memoryview, limits: Limits) -> Header:
     header = parse_header(view)
     limits.check_picture(header.width, header.height)
+    limits.check_tiles(header.grid.count)
     limits.check_file_bytes(len(view))
     return header
 
 
-def _read_chunks(view: memoryview, header: Header, limits: Limits) -> list[Chunk]:
-    """Returns all chunks after the header once their order is checked."""
-    chunks: list[Chunk] = []
-    tiles = 0
-    alphas = 0
-    wanted_alphas = int(bool(header.flags & FLAG_ALPHA))
-    for chunk in walk_chunks(view, HEADER_SIZE, limits):
+def _tiles(chunks: Sequence[Chunk], header: Header) -> list[Tile]:
+    """Returns what chunks in good order say."""
+    tiles: list[Tile] = []
+    alpha: bytes | None = None
+    for chunk in chunks:
         where = f"chunk {chunk.type} at offset {chunk.offset}"
-        chunks.append(chunk)
-        if chunk.type == TILE:
-            tiles += 1
-            if tiles > 1:
-                raise FormatError(f"{where} is tile chunk number {tiles}, expected 1")
-            if alphas < wanted_alphas:
-                raise FormatError(f"{where} comes before the alpha plane, expected after it")
-            _check_tile_length(len(chunk.payload), where)
-        elif chunk.type == ALPH:
-            alphas += 1
-            if alphas > wanted_alphas:
-                raise FormatError(f"{where} is alpha plane number {alphas}, not {wanted_alphas}")
-            alpha_data(chunk.payload, header.width, header.height, where, limits)
-        elif chunk.type == AEND:
-            if len(chunk.payload):
-                raise FormatError(f"{where} has length {len(chunk.payload)}, expected 0")
-            if not tiles:
-                raise FormatError(f"{where} comes after 0 tile chunks, expected 1")
-            end = chunk.offset + FRAME_SIZE
-            if end != len(view):
-                raise FormatError(f"{where} ends at {end}, but the data ends at {len(view)}")
-            return chunks
-        elif chunk.critical:
-            raise UnsupportedFeatureError(f"{where} is critical and not known to this reader")
-        elif tiles and chunk.type in METADATA_CHUNKS.values():
-            raise FormatError(f"{where} comes after the tile, expected before it")
-    raise TruncatedError(f"data ends at offset {len(view)} without the end chunk {AEND}")
+        if chunk.type == ALPH:
+            alpha = bytes(unnumbered(chunk.payload, header, len(tiles), where))
+        elif chunk.type == TILE:
+            symbol_crc, words = parse_tile(chunk.payload, header, len(tiles), where)
+            tiles.append(Tile(len(tiles), symbol_crc, bytes(words), alpha))
+            alpha = None
+    return tiles
 
 
-def _check_tile_length(length: int, where: str) -> None:
-    if length < SYMBOL_CRC_SIZE or (length - SYMBOL_CRC_SIZE) % WORD_SIZE:
-        raise FormatError(
-            f"{where} has length {length}, expected {SYMBOL_CRC_SIZE} bytes of CRC-32 "
-            f"and a multiple of {WORD_SIZE}"
-        )
-
-
-def _tile(chunk: Chunk) -> Tile:
-    symbol_crc = int.from_bytes(chunk.payload[:SYMBOL_CRC_SIZE], "little")
-    return Tile(0, symbol_crc, bytes(chunk.payload[SYMBOL_CRC_SIZE:]))
-
-
-def _read_up_to(file: BinaryIO, size: int) -> bytes:
-    """Returns ``size`` bytes, or fewer at the end; pipes and raw files may give less per call."""
-    blocks = []
-    while size > 0 and (block := file.read(min(size, READ_SIZE))):
-        blocks.append(block)
-        size -= len(block)
-    return b"".join(blocks)
+def _pack_plane(header: Header, tile: Tile) -> bytes | None:
+    """Returns the payload of a tile's ALPH chunk, None where it has none."""
+    flag = bool(header.flags & FLAG_ALPHA)
+    # A tile among several may do without: it is opaque then.
+    if (tile.alpha is not None) != flag and not (flag and header.tile_log2):
+        raise FormatError(f"flags {header.flags:#04x} do not fit the alpha plane to be written")
+    return None if tile.alpha is None else pack_number(header, tile.number) + tile.alpha

@@ -7,7 +7,7 @@
     │   ├── TruncatedError                 the bytes end too early
     │   ├── ChecksumError                  a CRC-32 does not match: the file is damaged
     │   ├── UnsupportedVersionError        a format version that this reader does not know
-    │   └── UnsupportedFeatureError        a flag, tile size or critical chunk that it does not know
+    │   └── UnsupportedFeatureError        a flag or critical chunk that it does not know
     ├── LimitError                         valid so far, but larger than ``Limits`` allows
     ├── ImageError(ValueError)             a picture that cannot be coded, and what to do
     ├── ModelError                         the weights
@@ -18,7 +18,7 @@
 
 ``OSError`` and ``KeyboardInterrupt`` are never wrapped: they reach the caller as they are. A
 message about the bytes of a file names the offset, the value found and the value expected. Each
-class takes one message and nothing else, so that all survive pickling between worker processes.
+class can be made of one message alone, so that all survive pickling between worker processes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,22 @@ class FormatError(AecError, ValueError):
 
 
 class TruncatedError(FormatError):
-    """Says that the bytes end before the end chunk does."""
+    """Says that the bytes end before the end chunk does, and where it is known how many tiles come
+    whole before that (``tiles_ok`` of ``tiles_total``) and where the bytes end (``offset``).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tiles_ok: int | None = None,
+        tiles_total: int | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.tiles_ok = tiles_ok
+        self.tiles_total = tiles_total
+        self.offset = offset
 
 
 class ChecksumError(FormatError):

@@ -16,6 +16,7 @@ from .errors import (
     UnsupportedFeatureError,
     UnsupportedVersionError,
 )
+from .tiles import Grid
 
 __all__ = [
     "FIELDS",
@@ -85,7 +86,7 @@ HEADER_SIZE = _CRC.offset + _CRC.size
 class Header:
     """Holds the header of one file: width and height in pixels, the quality index (0 to 255), the
     8-byte model id, the flag bits and the base-2 logarithm of the tile side (0: one tile). Raises
-    FormatError when a value is out of range, UnsupportedFeatureError for unknown flags or tiles.
+    FormatError when a value is out of range, UnsupportedFeatureError for unknown flags.
     """
 
     width: int
@@ -106,11 +107,16 @@ class Header:
                 f"flags at offset {_BY_NAME['flags'].offset} are {self.flags:#04x}, "
                 f"this reader knows {KNOWN_FLAGS:#04x}"
             )
-        where = f"tile_log2 at offset {_BY_NAME['tile_log2'].offset} is {self.tile_log2}"
         if 0 < self.tile_log2 < 6:
-            raise FormatError(f"{where}, expected 0 or 6 to 12")
-        if self.tile_log2:
-            raise UnsupportedFeatureError(f"{where}, this reader knows 0 (one tile)")
+            raise FormatError(
+                f"tile_log2 at offset {_BY_NAME['tile_log2'].offset} is {self.tile_log2}, "
+                "expected 0 or 6 to 12"
+            )
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of the picture."""
+        return Grid(self.width, self.height, self.tile_log2)
 
     @property
     def mode(self) -> str:

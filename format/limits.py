@@ -14,6 +14,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_METADATA_BYTES",
     "MAX_PIXELS",
+    "MAX_SECONDS",
     "MAX_SIDE",
     "Limits",
 ]
@@ -31,9 +32,10 @@ MAX_FILE_BYTES = 1 << 30
 """Bytes in a file. More than ``MAX_PIXELS`` raw RGB pixels take, so no honest file comes near it;
 a stream that never ends stops here."""
 
-MAX_CHUNKS = 65_536
-"""Chunks in a file. ``MAX_PIXELS`` cut into the smallest tiles (64 by 64) make 43,691, which leaves
-room for metadata; a file of nothing but empty chunks is refused after a fraction of a second."""
+MAX_CHUNKS = 131_072
+"""Chunks in a file. ``MAX_PIXELS`` cut into the smallest tiles (64 by 64) make fewer than 45,000
+tiles, and twice as many chunks where each has its alpha, which leaves room for metadata; a file of
+nothing but empty chunks is refused after a fraction of a second."""
 
 MAX_BLOCK_BYTES = 4 << 20
 """Bytes in one block of metadata. A JPEG file holds 64 KiB of EXIF, and the profiles of printers
@@ -43,11 +45,17 @@ MAX_METADATA_BYTES = 8 << 20
 """Bytes in all blocks of metadata of a file: two of the largest, since no picture has reason to
 fill all three, and the blocks are held in memory besides the pixels."""
 
+MAX_SECONDS = 3600.0
+"""Seconds of computing for a picture. ``MAX_PIXELS`` take about a minute to decode on two cores of
+2024, so an hour is out of reach of honest files even on a machine thirty times as slow; what takes
+longer would block a service, and its user learns why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Holds the upper bounds that reader and writer enforce (pixels, pixels, bytes, count, bytes,
-    bytes); pass larger ones for larger files that you trust. Raises ValueError when one is below 1.
+    bytes, seconds); pass larger ones for larger files that you trust. Raises ValueError when one
+    is below 1, or the seconds are not above 0.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -56,22 +64,38 @@ class Limits:
     max_chunks: int = MAX_CHUNKS
     max_block_bytes: int = MAX_BLOCK_BYTES
     max_metadata_bytes: int = MAX_METADATA_BYTES
+    max_seconds: float = MAX_SECONDS
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) < 1:
+            if name != "max_seconds" and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.max_seconds > 0:  # a NaN is not, either
+            raise ValueError(f"max_seconds must be more than 0, not {self.max_seconds}")
 
     def check_picture(self, width: int, height: int) -> None:
         """Raises LimitError when a picture of this width and height (pixels) is too large."""
+        self.check_sides(width, height)
+        self.check_pixels(width, height)
+
+    def check_sides(self, width: int, height: int) -> None:
+        """Raises LimitError when a side (pixels) of a picture is too long."""
         for name, side in (("width", width), ("height", height)):
             if side > self.max_side:
                 raise LimitError(f"{name} {side} is over the limit max_side={self.max_side} pixels")
+
+    def check_pixels(self, width: int, height: int, what: str = "") -> None:
+        """Raises LimitError when ``what``, of this width and height, has too many pixels."""
         if width * height > self.max_pixels:
             raise LimitError(
-                f"{width} x {height} = {width * height} pixels is over the limit "
-                f"max_pixels={self.max_pixels}"
+                f"{what}{' of ' if what else ''}{width} x {height} = {width * height} pixels is "
+                f"over the limit max_pixels={self.max_pixels}"
             )
+
+    def check_tiles(self, count: int) -> None:
+        """Raises LimitError when a picture of so many tiles needs more chunks than a file has."""
+        if count > self.max_chunks:
+            raise LimitError(f"{count} tiles is over the limit max_chunks={self.max_chunks}")
 
     def check_file_bytes(self, size: int, what: str = "file") -> None:
         """Raises LimitError when ``what``, ``size`` bytes long, is longer than a file may be."""
