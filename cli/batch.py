@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..format.errors import AecError
+from .codes import FAILED, OK, code_of, exit_code
 from .files import STANDARD, is_taken, write_output
 from .naming import Job, is_folder, plan, shown
 from .report import Report, Row, complain, explain, is_foreseen
@@ -26,7 +27,6 @@ __all__ = [
     "Convert",
     "arguments",
     "device_option",
-    "exit_code",
     "load_codec",
 ]
 
@@ -38,6 +38,10 @@ DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 class CannotStart(Exception):
     """Says that the codec itself is unusable, so that no file can be worked on."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"cannot start the codec: {cause}")
+        self.code = code_of(cause)
 
 
 @dataclass
@@ -76,31 +80,33 @@ class Batch:
                 os.makedirs(self.output, exist_ok=True)
             except OSError as error:
                 complain(f"cannot make the folder: {explain(error)}", self.output)
-                return exit_code(done=0, failed=len(jobs))
+                return FAILED
         report = Report(
             len(jobs), as_json=self.as_json, quiet=self.quiet, progress=not self.no_progress
         )
+        codes: list[int] = []
         try:
             for job in jobs:
                 report.begin(job)
-                self._work(job, convert, report)
+                codes.append(self._work(job, convert, report))
             report.end()
         except CannotStart as error:
             report.clear()
             complain(str(error))
-            return exit_code(report.counts["done"], len(jobs))
+            codes.append(error.code)
         finally:
             report.clear()
-        return exit_code(report.counts["done"], report.counts["failed"])
+        return exit_code(codes)
 
-    def _work(self, job: Job, convert: Convert, report: Report) -> None:
+    def _work(self, job: Job, convert: Convert, report: Report) -> int:
+        """Works on one job and returns the exit code that it calls for."""
         exists = f"{shown(job.target)} exists; replace it with --force, or use --skip-existing"
         if job.target != STANDARD and not self.force and is_taken(job.target):
             if self.skip_existing:
                 report.skipped(job)
-            else:
-                report.failed(job, exists)
-            return
+                return OK
+            report.failed(job, exists)
+            return FAILED
         try:
             data, row = convert(job)
         except CannotStart:
@@ -110,7 +116,7 @@ class Batch:
                 report.clear()
                 traceback.print_exc()
             report.failed(job, explain(error))
-            return
+            return code_of(error)
         try:
             write_output(job.target, data, overwrite=self.force)
         except FileExistsError:  # it was not there before the work
@@ -121,6 +127,8 @@ class Batch:
             report.failed(job, f"cannot write {shown(job.target)}: {explain(error)}")
         else:
             report.done(job, row)
+            return OK
+        return FAILED
 
 
 def load_codec(device: str) -> Codec:
@@ -131,20 +139,11 @@ def load_codec(device: str) -> Codec:
 
             codec = Codec(device=device)
         except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-            raise CannotStart(f"cannot start the codec: {error}") from error
+            raise CannotStart(error) from error
     # Such as a device that does not compute exactly; the place in the code is no news.
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         complain(f"warning: {message}")
     return codec
-
-
-def exit_code(done: int, failed: int) -> int:
-    """Returns 0 when all went well, 1 when a part failed, 3 when nothing was done; 2 is what click
-    gives to wrong usage.
-    """
-    if not done:
-        return 3
-    return 1 if failed else 0
 
 
 def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ..format.errors import AecError
-from .batch import DEVICE, exit_code
+from ..format.errors import AecError, BackendMismatchError
+from .batch import device_option
+from .codes import EXIT_CODES, FAILED, OK, code_of
 from .files import STANDARD, is_taken, write_output
 from .naming import shown
 from .report import complain, explain
@@ -27,18 +28,40 @@ __all__ = ["bench"]
 QUALITIES = "5,20,35,50,65,80,95"
 
 
-@click.group(short_help="Measure rate, distortion and speed.")
+@click.group(short_help="Measure rate, distortion and speed.", epilog=EXIT_CODES)
 def bench() -> None:
     """Measure what files cost, what they are worth, and how long they take.
 
-    Exit code: 0 all done, 1 some pictures left out, 2 wrong usage, 3 nothing done.
+    A picture that is left out counts as failed.
     """
 
 
-def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if not DEVICE.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not auto, cpu, cuda or cuda:N")
-    return value
+@dataclass(frozen=True)
+class Place:
+    """Holds the arguments that `rd` and `speed` share: what to measure, on what, and where the
+    result goes.
+    """
+
+    folder: str
+    out: str | None
+    force: bool
+    device: str
+    model: Path | None
+
+    def check_out(self) -> None:
+        """Refuses a file that exists before an hour is spent on what should go there."""
+        if self.out not in (None, STANDARD) and not self.force and is_taken(self.out):
+            _give_up(f"{shown(self.out)} exists; replace it with --force")
+
+    def write(self, content: Any) -> None:
+        """Writes a result as JSON if it was asked for."""
+        if self.out is None:
+            return
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        try:
+            write_output(self.out, text.encode(), overwrite=self.force)
+        except OSError as error:
+            _give_up(f"cannot write {shown(self.out)}: {explain(error)}")
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -61,26 +84,22 @@ def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> t
     return tuple(numbers)
 
 
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds what both commands take."""
+_model_option = click.option(
+    "--model",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with weights for aec.  [default: those of the package]",
+)
+
+
+def _arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments that fill a `Place` to a command."""
     options = (
         click.argument("folder", type=click.Path(exists=True, file_okay=False)),
         click.option("--out", metavar="FILE", type=click.Path(), help="Write all of it as JSON."),
         click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists."),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            callback=_check_device,
-            metavar="DEVICE",
-            help="Where aec runs: auto, cpu, cuda or cuda:N.",
-        ),
-        click.option(
-            "--model",
-            metavar="DIR",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Folder with weights for aec.  [default: those of the package]",
-        ),
+        device_option,
+        _model_option,
     )
     for decorate in reversed(options):
         command = decorate(command)
@@ -88,7 +107,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @bench.command(short_help="Bits against distortion, beside other codecs.")
-@_shared
+@_arguments
 @click.option(
     "--codecs",
     default="aec,jpeg,webp,avif",
@@ -122,15 +141,11 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 def rd(
     context: click.Context,
     /,
-    folder: str,
-    out: str | None,
-    force: bool,
-    device: str,
-    model: Path | None,
     codecs: Sequence[str],
     qualities: Sequence[float],
     anchors: Sequence[str],
     jobs: int,
+    **shared: Any,
 ) -> None:
     """Code every picture of FOLDER with every codec, and print means over the pictures.
 
@@ -138,7 +153,8 @@ def rd(
     The BD-rate says how many percent more bits a codec takes for the same PSNR than another one
     (less if negative), over the PSNRs that both reach: PCHIP through the points of the means.
     """
-    _check_out(context, out, force)
+    place = Place(**shared)
+    place.check_out()
     try:
         from ..bench.codecs import make
         from ..bench.metrics import bjontegaard, read_curve
@@ -148,23 +164,22 @@ def rd(
         if anchors or ("jpeg" in codecs and len(codecs) > 1):
             bjontegaard()  # better missed now than when all is measured
         curves = [read_curve(path) for path in anchors]
-        paths = find_pictures(folder)
-        made = [make(name, qualities, device=device, model=model) for name in codecs]
+        paths = find_pictures(place.folder)
+        made = [make(name, qualities, device=place.device, model=place.model) for name in codecs]
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-        _give_up(context, _reason(error))
+        _give_up(_reason(error), code_of(error))
     result = run(paths, made, jobs=jobs, report=_report)
     done = len(paths) - len(result.skipped)
     rates: list[dict[str, Any]] = []
     if done:
         text = f"means over {done} of {len(paths)} pictures, {jobs} at a time\n{rd_table(result)}"
         lines, rates = _bd_rates(result, curves)
-        click.echo("\n".join([text, *lines]), err=out == STANDARD)
+        click.echo("\n".join([text, *lines]), err=place.out == STANDARD)
     else:
-        complain(f"no picture of {shown(folder)} could be measured")
-    if out is not None:
-        facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "bd_rates": rates}
-        _write(context, out, force, finite(facts | result.as_dict()))
-    context.exit(exit_code(done, len(result.skipped)))
+        complain(f"no picture of {shown(place.folder)} could be measured")
+    facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "bd_rates": rates}
+    place.write(finite(facts | result.as_dict()))
+    context.exit(FAILED if result.skipped or not done else OK)
 
 
 def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -189,7 +204,7 @@ def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list
 
 
 @bench.command(short_help="Time, where it goes, and what the model costs.")
-@_shared
+@_arguments
 @click.option(
     "-q",
     "--quality",
@@ -204,14 +219,10 @@ def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list
 def speed(
     context: click.Context,
     /,
-    folder: str,
-    out: str | None,
-    force: bool,
-    device: str,
-    model: Path | None,
     quality: float,
     repeat: int,
     threads: int | None,
+    **shared: Any,
 ) -> None:
     """Time the pictures of FOLDER one by one, with JPEG and AVIF in the same run.
 
@@ -219,22 +230,22 @@ def speed(
     """
     if math.isnan(quality):  # compares false with every bound, and so passes a range
         raise click.BadParameter("nan is not a number from 0 to 100")
-    _check_out(context, out, force)
+    place = Place(**shared)
+    place.check_out()
     try:
         from ..bench.codecs import Aec, Avif, Jpeg
         from ..bench.runs import find_pictures, finite
         from ..bench.speed import run
 
-        paths = find_pictures(folder)
-        codec = Aec([quality], device=device, model=model)
+        paths = find_pictures(place.folder)
+        codec = Aec([quality], device=place.device, model=place.model)
         others = [Jpeg(), Avif(threads)]
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-        _give_up(context, _reason(error))
+        _give_up(_reason(error), code_of(error))
     result = run(paths, codec, others, repeat=repeat, threads=threads, report=_report)
-    click.echo(speed_text(result), err=out == STANDARD)
-    if out is not None:
-        _write(context, out, force, finite(result))
-    context.exit(exit_code(len(result["pictures"]), len(result["skipped"])))
+    click.echo(speed_text(result), err=place.out == STANDARD)
+    place.write(finite(result))
+    context.exit(FAILED if result["skipped"] or not result["pictures"] else OK)
 
 
 @bench.command(short_help="Whether all settings decode to the same pixels.")
@@ -246,12 +257,7 @@ def speed(
     callback=_numbers,
     help="Qualities of the files.",
 )
-@click.option(
-    "--model",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with weights for aec.  [default: those of the package]",
-)
+@_model_option
 @click.pass_context
 def exact(
     context: click.Context, /, folder: str, qualities: Sequence[float], model: Path | None
@@ -284,28 +290,16 @@ def exact(
                     files += 1
             agreed = run(Path(name), model, devices, say)
     except (AecError, OSError, RuntimeError) as error:
-        _give_up(context, _reason(error))
+        _give_up(_reason(error), code_of(error))
     click.echo(f"{files} files: {'one SHA-256 each' if agreed else 'NOT the same everywhere'}")
-    context.exit(0 if agreed and files else 1)
+    if not files:
+        context.exit(FAILED)
+    context.exit(OK if agreed else code_of(BackendMismatchError()))
 
 
-def _check_out(context: click.Context, out: str | None, force: bool) -> None:
-    """Refuses a file that exists before an hour is spent on what should go there."""
-    if out not in (None, STANDARD) and not force and is_taken(out):
-        _give_up(context, f"{shown(out)} exists; replace it with --force")
-
-
-def _write(context: click.Context, out: str, force: bool, content: Any) -> None:
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    try:
-        write_output(out, text.encode(), overwrite=force)
-    except OSError as error:
-        _give_up(context, f"cannot write {shown(out)}: {explain(error)}")
-
-
-def _give_up(context: click.Context, message: str) -> NoReturn:
+def _give_up(message: str, code: int = FAILED) -> NoReturn:
     complain(message)
-    context.exit(exit_code(0, 1))
+    click.get_current_context().exit(code)
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ import click
 from ..format.errors import ImageError
 from ..format.header import SIGNATURE
 from .batch import Batch, arguments
+from .codes import EXIT_CODES
 from .files import read_input
 from .naming import Job
 from .report import Row
@@ -33,7 +34,7 @@ def _check_start(start: bytes) -> None:
         raise ImageError("already an aec file; did you mean aec decompress?")
 
 
-@click.command(short_help="Compress pictures to .aec files.")
+@click.command(short_help="Compress pictures to .aec files.", epilog=EXIT_CODES)
 @click.option(
     "-q",
     "--quality",
@@ -57,8 +58,6 @@ def compress(
 
     The ICC profile, EXIF and XMP go along. With --strip a picture looks the same without them:
     without EXIF it is turned upright, without its profile converted to sRGB.
-
-    Exit code: 0 all done, 1 some failed, 2 wrong usage, 3 nothing done, 130 interrupted.
     """
     batch = Batch(**shared)
     jobs = batch.plan(".aec")

@@ -14,6 +14,7 @@ from ..format.container import FileInfo, open_info
 from ..format.errors import FormatError, ImageError
 from ..format.header import parse_header
 from .batch import Batch, arguments
+from .codes import EXIT_CODES
 from .files import STANDARD, read_input
 from .kinds import kind_of
 from .naming import Job, is_folder, shown
@@ -35,7 +36,7 @@ _CARRIERS = frozenset(("AVIF", "JPEG", "PNG", "TIFF", "WEBP"))  # formats that t
 _TIFF_XMP = 700  # the tag that holds an XMP packet
 
 
-@click.command(short_help="Decompress .aec files to pictures.")
+@click.command(short_help="Decompress .aec files to pictures.", epilog=EXIT_CODES)
 @click.option(
     "--format",
     "extension",
@@ -56,8 +57,6 @@ def decompress(
 
     Metadata goes along to png, jpg, webp, avif and tif. For other formats, and with --strip, the
     picture is turned upright and converted to sRGB, so that it looks the same without.
-
-    Exit code: 0 all done, 1 some failed, 2 wrong usage, 3 nothing done, 130 interrupted.
     """
     batch = Batch(**shared)
     format = _format(batch.output, extension)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 
 import click
 
-from ..format.container import FileInfo
+from ..format.container import ChunkInfo, FileInfo
 from ..format.errors import AecError
-from .batch import exit_code
+from .codes import EXIT_CODES, code_of, exit_code
 from .decompress import read_aec
 from .naming import refuse_terminals, shown
 from .report import complain, explain
@@ -17,19 +18,18 @@ from .report import complain, explain
 __all__ = ["info"]
 
 _BLOCKS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
+_LISTED = 4  # more chunks of a kind in a row are summed up
 
 
-@click.command(short_help="Show what .aec files contain.")
+@click.command(short_help="Show what .aec files contain.", epilog=EXIT_CODES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file.")
 @click.pass_context
 def info(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
-    """Show size, quality and contents of .aec files, checksums checked and nothing decoded.
-
-    Exit code: 0 all are sound, 1 some are not, 2 wrong usage, 3 none is.
-    """
+    """Show size, quality and contents of .aec files, checksums checked and nothing decoded."""
     refuse_terminals(files)
     found: list[tuple[str, FileInfo]] = []
+    codes: list[int] = []
     for name in files:
         fields: dict[str, object] = {"input": name, "ok": True, "error": None}
         try:
@@ -37,6 +37,7 @@ def info(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
         except (AecError, OSError, MemoryError) as error:
             complain(explain(error), name)
             fields |= {"ok": False, "error": explain(error)}
+            codes.append(code_of(error))
         else:
             found.append((name, description))
             fields |= description.as_dict()
@@ -47,7 +48,7 @@ def info(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
             click.echo(_details(name, description))
     elif not as_json and found:
         click.echo(_table(found))
-    context.exit(exit_code(len(found), len(files) - len(found)))
+    context.exit(exit_code(codes))
 
 
 def _details(name: str, info: FileInfo) -> str:
@@ -61,9 +62,24 @@ def _details(name: str, info: FileInfo) -> str:
     ]
     for name, size in info.metadata.items():
         rows.append((_BLOCKS[name], f"{size} bytes"))
-    for chunk in info.chunks:
-        rows.append((f"chunk {chunk.type}", f"{chunk.length} bytes at offset {chunk.offset}"))
+    if info.tile_side:
+        rows.append(("tiles", f"{info.tiles} with sides of up to {info.tile_side} pixels"))
+    for type, group in groupby(info.chunks, key=_kind):
+        chunks = list(group)
+        total = sum(chunk.length for chunk in chunks)
+        where = f"{total} bytes at offset {chunks[0].offset}"
+        if len(chunks) > _LISTED:
+            rows.append((f"chunks {type}", f"{len(chunks)}, {where} and after"))
+        else:
+            rows += [
+                (f"chunk {c.type}", f"{c.length} bytes at offset {c.offset}") for c in chunks
+            ]
     return _aligned(rows)
+
+
+def _kind(chunk: ChunkInfo) -> str:
+    """What neighbours in the listing are summed up as: alpha planes stand among the tiles."""
+    return "TILE, ALPH" if chunk.type in ("TILE", "ALPH") else chunk.type
 
 
 def _table(found: Sequence[tuple[str, FileInfo]]) -> str:

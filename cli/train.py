@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..format.errors import AecError
+from .codes import EXIT_CODES, Failure
 
 if TYPE_CHECKING:
     from ..codec.training.loss import TrainingModel
@@ -26,7 +27,11 @@ def _needs_extra() -> None:
         raise click.ClickException('training needs more packages: pip install "aec-codec[train]"')
 
 
-@click.group(invoke_without_command=True, short_help="Train a model on your own pictures.")
+@click.group(
+    invoke_without_command=True,
+    short_help="Train a model on your own pictures.",
+    epilog=EXIT_CODES,
+)
 @click.option("--data", type=_PATH, multiple=True, help="Folder or tar shard; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Checkpoint to write (.safetensors).")
 @click.option("--resume", type=_PATH, help="Checkpoint to go on from.")
@@ -115,7 +120,7 @@ def train(
         )
         Trainer(options).run()
     except (AecError, OSError, TypeError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failure(error) from error
 
 
 @train.command()
@@ -137,7 +142,7 @@ def export(checkpoint: Path, folder: Path, data: tuple[Path, ...], pictures: int
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
         digest = write_model(net.model, net.prior, training, folder, click.echo)
     except (AecError, OSError, RuntimeError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failure(error) from error
     click.echo(f"{folder}: model {digest[:16]}")
 
 
@@ -159,7 +164,7 @@ def compare(checkpoint: Path, folder: Path, pictures: tuple[Path, ...]) -> None:
         codec = Codec(model=folder, device="cpu")
         cost = measure(_averaged(checkpoint).model, codec, arrays, list(_COMPARED))
     except (AecError, OSError, RuntimeError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failure(error) from error
     click.echo(
         f"integer against float, {len(arrays)} pictures at qualities {_COMPARED}: "
         f"bits {100 * (cost.bits - 1):+.3f} %, PSNR {cost.psnr:+.4f} dB, "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .batch import CannotStart, device_option, exit_code, load_codec
+from .batch import CannotStart, device_option, load_codec
+from .codes import EXIT_CODES, code_of, exit_code
 from .decompress import read_aec
 from .naming import refuse_terminals, shown
 from .report import complain, explain, is_foreseen
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command(short_help="Check that .aec files are sound.")
+@click.command(short_help="Check that .aec files are sound.", epilog=EXIT_CODES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--fast", is_flag=True, help="Check the container only, and decode no symbols.")
 @device_option
@@ -38,12 +39,10 @@ def verify(
 ) -> None:
     """Check every checksum of .aec files, then decode all symbols and compare their checksums, and
     write nothing. A file that passes decompresses on this machine.
-
-    Exit code: 0 all are sound, 1 some are not, 2 wrong usage, 3 none is.
     """
     refuse_terminals(files)
     codec: Codec | None = None
-    sound = 0
+    codes: list[int] = []
     for name in files:
         start = time.perf_counter()
         fields: dict[str, object] = {"input": name, "ok": False, "error": None}
@@ -55,14 +54,14 @@ def verify(
                 codec.verify(data)
         except CannotStart as error:
             complain(str(error))
-            context.exit(exit_code(sound, len(files)))
+            context.exit(exit_code([*codes, error.code]))
         except Exception as error:
             if not is_foreseen(error):
                 traceback.print_exc()
             complain(explain(error), name)
+            codes.append(code_of(error))
             fields["error"] = explain(error)
         else:
-            sound += 1
             seconds = time.perf_counter() - start
             fields |= {"ok": True, "width": info.width, "height": info.height}
             fields |= {"bytes": len(data), "seconds": seconds}
@@ -72,4 +71,4 @@ def verify(
                 click.echo(f"{shown(name)}: {what}  {size}  {seconds:.2f} s", err=True)
         if as_json:
             click.echo(json.dumps(fields | {"fast": fast}))
-    context.exit(exit_code(sound, len(files) - sound))
+    context.exit(exit_code(codes))

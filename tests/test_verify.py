@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import zlib
@@ -9,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import aec
-from aec.cli.main import program
 from aec.format.chunks import pack_chunk
 from aec.format.container import read_file, write_file
 from aec.format.errors import (
@@ -24,6 +24,8 @@ from aec.format.errors import (
 )
 from aec.format.header import HEADER_SIZE
 from aec.format.limits import Limits
+
+aec_run = runpy.run_path(str(Path(__file__).with_name("running.py")))["aec_run"]
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +130,8 @@ def folder(tmp_path: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-def verified(*args: object, code: int = 0, **options: object) -> Result:
-    runner = CliRunner()
-    names = ["verify", *map(str, args)]
-    result = runner.invoke(program, names, prog_name="aec", **options)  # type: ignore[arg-type]
-    assert result.exit_code == code, result.output
-    return result
+def verified(*args: object, **options: object) -> Result:
+    return aec_run("verify", *args, **options)
 
 
 def test_a_sound_file_is_one_line(folder: Path, sound: bytes) -> None:
@@ -165,7 +163,7 @@ def test_each_file_is_judged(folder: Path, codec: aec.Codec) -> None:
 
 def test_fast_looks_at_the_container_only(folder: Path) -> None:
     names = ["good.aec", "word.aec", "model.aec", "short.aec", "critical.aec"]
-    result = verified(*names, "--fast", "--json", code=1)
+    result = verified(*names, "--fast", "--json", code=4)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["ok"] for row in rows] == [True, True, True, False, False]
     assert all(row["fast"] for row in rows)
@@ -173,17 +171,19 @@ def test_fast_looks_at_the_container_only(folder: Path) -> None:
 
 def test_exit_codes(folder: Path) -> None:
     verified("good.aec", "good.aec")
-    verified("good.aec", "word.aec", code=1)
-    verified("word.aec", "short.aec", code=3)
+    verified("good.aec", "word.aec", code=7)
+    verified("model.aec", "good.aec", code=6)
+    verified("short.aec", "text.aec", code=4)
+    verified("word.aec", "short.aec", code=1)
     verified(code=2)
-    result = verified("good.aec", "--device", "cuda:99", code=3)
+    result = verified("good.aec", "--device", "cuda:99", code=8)
     assert result.stderr.startswith("aec: cannot start the codec: ")
     assert verified("short.aec", "--device", "nowhere", code=2).stdout == ""
 
 
 def test_a_pipe_is_verified(sound: bytes) -> None:
     assert verified("-", input=sound).stderr.startswith("-: sound  ")
-    assert "not an .aec file" in verified("-", input=b"x" * 99, code=3).stderr
+    assert "not an .aec file" in verified("-", input=b"x" * 99, code=4).stderr
 
 
 def test_fast_does_not_load_torch(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_bug_is_told_from_a_bad_file(folder: Path, monkeypatch: pytest.MonkeyP
         raise IndexError("out of range")
 
     monkeypatch.setattr(aec.Codec, "verify", broken)
-    result = verified("good.aec", code=3)
+    result = verified("good.aec", code=1)
     assert "internal error, please report it: IndexError" in result.stderr
 
 
