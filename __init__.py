@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .codec.api import Codec, compress, decompress
+    from .codec.api import Codec, Recovered, compress, decompress, recover
     from .format.container import open_info
     from .format.errors import (
         AecError,
@@ -32,11 +32,13 @@ __all__ = [
     "LimitError",
     "Limits",
     "ModelError",
+    "Recovered",
     "ResourceError",
     "__version__",
     "compress",
     "decompress",
     "open_info",
+    "recover",
 ]
 
 _HOMES = {
@@ -47,10 +49,12 @@ _HOMES = {
     "LimitError": ".format.errors",
     "Limits": ".format.limits",
     "ModelError": ".format.errors",
+    "Recovered": ".codec.api",
     "ResourceError": ".format.errors",
     "compress": ".codec.api",
     "decompress": ".codec.api",
     "open_info": ".format.container",
+    "recover": ".codec.api",
 }
 
 

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..format.container import Container, Tile, read_file, write_file
+from ..format.container import Container, Source, Tile, read_file, write_file
 from ..format.errors import (
     AecError,
     BackendMismatchError,
+    FormatError,
     ModelNotFoundError,
-    ResourceError,
 )
 from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
 from ..format.limits import DEFAULT_LIMITS, Limits
 from ..format.metadata import Metadata
+from ..format.reader import PartReader
 from . import coding
-from .alpha import filled, pack_alpha, unpack_alpha
-from .config import QUALITY_LEVELS, Z_STRIDE
-from .decoder import GAIN_BITS, Decoder
-from .exact import canary, exact_arithmetic
+from .config import QUALITY_LEVELS
+from .engine import Parts, Work, load_parts, pick_device, resources
+from .exact import exact_arithmetic
 from .loading import load_weights
 from .metadata import blocks_of
-from .model import Encoder
-from .pictures import to_array
+from .painting import Canvas
+from .pictures import PixelSource
+from .rects import Rect, tile_cells
+from .tiling import Synthesis, encode_tile, tile_log2
 
 Pixels = NDArray[np.uint8]
 Picture = Image.Image | Pixels
+Region = tuple[int, int, int, int]
+SCALES = (1, 2, 4, 8)
 
 
 def quality_index(quality: float) -> int:
@@ -44,6 +47,18 @@ def quality_index(quality: float) -> int:
     if not 0 <= quality <= 100:
         raise ValueError(f"quality must be from 0 to 100, got {quality}")
     return int(quality * (QUALITY_LEVELS - 1) / 100 + 0.5)
+
+
+class Recovered(NamedTuple):
+    """What `recover` found: `mask` is a gray image of the picture's size, 255 where the pixels are
+    those of the intact file, 128 where they lie beside a lost tile and may differ, 0 where lost.
+    """
+
+    picture: Image.Image
+    mask: Image.Image
+    tiles_ok: int
+    tiles_total: int
+    errors: tuple[AecError, ...]
 
 
 class Codec:
@@ -72,12 +87,16 @@ class Codec:
         self.limits = limits
         self._asked = device
         self._weights = load_weights(self.model)
-        self.device = _pick_device(device)
-        with torch.device("cpu"):  # whatever torch's default device is, and its default type
-            self._decoder = self._prepare(self.device)
-            encoder = Encoder(self._weights.cfg, self._weights.encoder)
-        self._encoder = encoder.to(self.device, torch.float32)
-        self._rates = coding.RateTable(self._weights.y_tables, self.device)
+        self._loaded: dict[torch.device, Parts] = {}
+        self.device = pick_device(device)
+        try:
+            self.parts()
+        except BackendMismatchError:
+            if self.device.type == "cpu":
+                raise
+            warnings.warn(f"{self.device} is not exact; the CPU is used instead", stacklevel=2)
+            self.device = torch.device("cpu")
+            self.parts()
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self._asked, self.model, self.limits, self.model_id)
@@ -87,182 +106,195 @@ class Codec:
         """The hexadecimal id that files written by this codec carry."""
         return self._weights.model_id.hex()
 
-    def _prepare(self, device: torch.device) -> Decoder:
-        decoder = Decoder(self._weights.cfg, self._weights.decoder, device)
-        with exact_arithmetic():
-            exact = canary(decoder) == self._weights.canary
-        if exact:
-            return decoder
-        if device.type == "cpu":
-            raise BackendMismatchError(
-                "this machine's arithmetic does not give the symbols that the model was made "
-                "with; please report the output of `python -m torch.utils.collect_env`"
-            )
-        warnings.warn(f"{device} is not exact; the CPU is used instead", stacklevel=3)
-        self.device = torch.device("cpu")
-        return self._prepare(self.device)
+    def parts(self, device: torch.device | None = None) -> Parts:
+        """The networks on a device, by default the codec's own; raises BackendMismatchError when it
+        does not compute exactly.
+        """
+        device = device or self.device
+        if device not in self._loaded:
+            self._loaded[device] = load_parts(self._weights, device)
+        return self._loaded[device]
+
+    def _work(self, limits: Limits) -> Work:
+        cpu = torch.device("cpu")
+        elsewhere = None if self.device == cpu else lambda: self.parts(cpu)
+        return Work(self.parts(), elsewhere, limits)
 
     def compress(
         self,
         image: Picture,
         *,
         quality: float = 75,
+        tile: int | None = None,
         icc_profile: bytes | None = None,
         exif: bytes | None = None,
         xmp: bytes | None = None,
+        limits: Limits | None = None,
     ) -> bytes:
         """A whole file of a PIL image (RGB, RGBA or gray) or a uint8 array: (H, W), (H, W, 2) gray
         with alpha, (H, W, 3) or (H, W, 4). Alpha is kept without loss, colours where it is 0 not.
 
-        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. A block of metadata
-        that is None comes from the `info` of a PIL image; b"" leaves it out. Pixels are coded as
-        they are, neither turned nor converted. Raises ImageError for pictures of other kinds,
-        LimitError for too large ones and too long blocks, ValueError for the quality, TypeError for
+        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. `tile` is the side
+        of the tiles in pixels, a power of two from 64 to 4096, or 0 for one tile; by default
+        pictures above 2 megapixels have tiles of 1024. A block of metadata that is None comes from
+        the `info` of a PIL image; b"" leaves it out. Pixels are coded as they are, neither turned
+        nor converted. Raises ImageError for pictures of other kinds, LimitError for too large
+        ones, too long blocks and too long work, ValueError for quality or tile, TypeError for
         blocks that are not bytes, ResourceError when memory ends.
         """
+        limits = limits or self.limits
         index = quality_index(quality)
-        pixels = to_array(image)
-        height, width = pixels.shape[:2]
-        self.limits.check_picture(width, height)
+        source = PixelSource(image)
+        limits.check_picture(source.width, source.height)
+        header = Header(
+            width=source.width,
+            height=source.height,
+            quality=index,
+            model_id=self._weights.model_id,
+            flags=(FLAG_GRAY if source.channels < 3 else 0)
+            | (FLAG_ALPHA if source.channels in (2, 4) else 0),
+            tile_log2=tile_log2(tile, source.width, source.height),
+        )
         blocks = blocks_of(image) if isinstance(image, Image.Image) else {}
         given = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
         blocks |= {name: block for name, block in given.items() if block is not None}
         metadata = Metadata.from_info(**blocks)
-        self.limits.check_metadata(metadata.sizes())  # said before the long work
-        with _resources(), exact_arithmetic():
-            pixels, flags, alpha = _separated(pixels)
-            y, z = self._encoder.latents(_padded(pixels, self.device), index)
-            side = self._encoder_side(y, z, index)
-            _, crc = coding.walk(self._decoder, side, index, height, width)
-            tile = Tile(number=0, symbol_crc=crc, payload=side.coder.finish())
-        header = Header(
-            width=width, height=height, quality=index, model_id=self._weights.model_id, flags=flags
-        )
-        return write_file(header, [tile], metadata, self.limits, alpha)
+        limits.check_metadata(metadata.sizes())  # said before the long work
+        work = self._work(limits)
+        with resources(), exact_arithmetic():
+            tiles = [encode_tile(work, header, source, n) for n in range(header.grid.count)]
+        return write_file(header, tiles, metadata, limits)
 
-    def _encoder_side(self, y: Tensor, z: Tensor, index: int) -> coding.EncoderSide:
-        cost = coding.error_cost(self._decoder.inverse_gain[index] * 2.0**-GAIN_BITS, index)
-        tables = self._weights.y_tables, self._weights.z_tables
-        return coding.EncoderSide(y, z, cost, *tables, self._rates)
+    def decompress(
+        self,
+        source: Source,
+        *,
+        region: Region | None = None,
+        scale: int = 1,
+        limits: Limits | None = None,
+    ) -> Image.Image:
+        """The picture of a file (bytes, a path or a binary file object), mode RGB, L, RGBA or LA,
+        its metadata in `info` and not applied.
 
-    def decompress(self, data: bytes) -> Image.Image:
-        """The picture of a whole file, mode RGB, L, RGBA or LA, its metadata in `info` and not
-        applied.
-
-        Raises FormatError for bytes that are no intact file, LimitError for too large pictures,
-        ModelNotFoundError for files of other weights, BackendMismatchError when the symbols come
-        out wrong though the file is intact, ResourceError when memory ends.
+        `region` is (left, top, width, height) in pixels: that part alone is decoded, and of a path
+        or a seekable file no more is read than it takes. `scale` 2, 4 or 8 gives a picture smaller
+        by that much, cheaper than decoding it whole; a region then has to start at multiples of it.
+        Raises FormatError for bytes that are no intact file, LimitError for too large pictures and
+        too long work, ModelNotFoundError for files of other weights, BackendMismatchError when the
+        symbols come out wrong though the file is intact, ValueError for a region or a scale that
+        does not fit, ResourceError when memory ends, OSError from reading.
         """
-        container = self._container(data)
-        header = container.header
-        with _resources(), exact_arithmetic():
-            alpha = self._alpha(container)
-            y_hat = self._symbols(container)
-            whole = self._decoder.synthesis(y_hat, header.quality)
-            cut = whole[: header.height, : header.width].contiguous()
-            pixels: NDArray[np.uint8] = cut.cpu().numpy()
-        if header.flags & FLAG_GRAY:
-            total = pixels.sum(axis=2, dtype=np.uint16)
-            pixels = ((total + 1) // 3).astype(np.uint8)
-        picture = Image.fromarray(pixels)
-        if alpha is not None:
-            picture.putalpha(alpha)
-        picture.info.update(container.metadata.info())
-        return picture
+        limits = limits or self.limits
+        _check_scale(scale, region)
+        if region is None:
+            container = self._container(source, limits)
+            canvas = Canvas(container.header, scale, limits)
+            self._paint(canvas, container.tiles.__getitem__, self._work(limits))
+            return canvas.picture(container.metadata)
+        with PartReader(source, limits, region=region) as reader:
+            self._check_model(reader.header)
+            left, top, width, height = region
+            part = Rect(left, top, left + width, top + height)
+            canvas = Canvas(reader.header, scale, limits, part)
+            self._paint(canvas, reader.tile, self._work(limits))
+            return canvas.picture(reader.metadata)
 
-    def verify(self, data: bytes) -> None:
+    def recover(self, source: Source, *, scale: int = 1, limits: Limits | None = None) -> Recovered:
+        """What a damaged or truncated file still holds: the tiles that are intact, and a mask.
+
+        Lost tiles are gray, and transparent where the picture has alpha; damaged metadata is left
+        out. Raises what `decompress` raises when no tile is intact.
+        """
+        limits = limits or self.limits
+        _check_scale(scale, None)
+        work = self._work(limits)
+        with PartReader(source, limits, tolerant=True) as reader:
+            header = reader.header
+            self._check_model(header)
+            canvas = Canvas(header, scale, limits)
+            errors: list[AecError] = list(reader.damage)
+            lost: list[int] = []
+
+            def tile_y(number: int) -> Tensor:
+                try:
+                    return self._tile_y(canvas, reader.tile(number), work)
+                except (FormatError, BackendMismatchError) as error:
+                    errors.append(error)
+                    lost.append(number)
+                    cells = tile_cells(header.grid, number)
+                    return torch.zeros(cells.height, cells.width, self._weights.cfg.m)
+
+            self._paint_with(canvas, tile_y, work)
+            if len(lost) == header.grid.count:
+                raise errors[0]
+            mask = canvas.lose(lost, work.parts.decoder.halo(scale))
+            count = header.grid.count
+            picture = canvas.picture(reader.metadata)
+            return Recovered(picture, mask, count - len(lost), count, tuple(errors))
+
+    def verify(self, source: Source, *, limits: Limits | None = None) -> None:
         """Returns when a whole file is sound: all that `decompress` checks, without making pixels,
         which cannot fail; raises what `decompress` raises.
         """
-        container = self._container(data)
-        with _resources(), exact_arithmetic():
-            self._alpha(container)
-            self._symbols(container)
+        limits = limits or self.limits
+        container = self._container(source, limits)
+        canvas = Canvas(container.header, 1, limits)
+        work = self._work(limits)
+        with resources(), exact_arithmetic():
+            for tile in container.tiles:
+                self._tile_y(canvas, tile, work)
 
-    def _container(self, data: bytes) -> Container:
-        container = read_file(data, self.limits)
-        if container.header.model_id != self._weights.model_id:
-            raise ModelNotFoundError(
-                f"the file needs model {container.header.model_id.hex()}, this codec has "
-                f"{self.model_id}; install the version of aec that wrote it, or pass its model "
-                "folder"
-            )
+    def _container(self, source: Source, limits: Limits) -> Container:
+        container = read_file(source, limits)
+        self._check_model(container.header)
         return container
 
-    def _alpha(self, container: Container) -> Image.Image | None:
-        if container.alpha is None:
-            return None
-        header = container.header
-        return unpack_alpha(container.alpha, header.width, header.height, self.limits)
-
-    def _symbols(self, container: Container) -> Tensor:
-        """y_hat (H/16, W/16, M) at 2^-7 of the one tile, once its symbols are checked."""
-        header, tile = container.header, container.tiles[0]
-        side = coding.DecoderSide(tile.payload, self._weights.y_tables, self._weights.z_tables)
-        size = header.height, header.width
-        y_hat, crc = coding.walk(self._decoder, side, header.quality, *size)
-        if crc != tile.symbol_crc or not side.coder.at_start():
-            raise BackendMismatchError(
-                f"tile {tile.number}: its bytes are intact but its symbols have CRC "
-                f"{crc:08x}, not {tile.symbol_crc:08x}; the file was made by a faulty encoder, or "
-                f"{self.device} is not exact here (try device='cpu')"
+    def _check_model(self, header: Header) -> None:
+        if header.model_id != self._weights.model_id:
+            raise ModelNotFoundError(
+                f"the file needs model {header.model_id.hex()}, this codec has {self.model_id}; "
+                "install the version of aec that wrote it, or pass its model folder"
             )
-        return y_hat
+
+    def _paint(self, canvas: Canvas, get_tile: Callable[[int], Tile], work: Work) -> None:
+        self._paint_with(canvas, lambda n: self._tile_y(canvas, get_tile(n), work), work)
+
+    def _paint_with(self, canvas: Canvas, tile_y: Callable[[int], Tensor], work: Work) -> None:
+        header = canvas.header
+        with resources(), exact_arithmetic():
+            synthesis = Synthesis(work, header.grid, header.quality, canvas.scale, tile_y)
+            for piece, pixels in synthesis.pieces(canvas.cells):
+                canvas.paint(piece, pixels)
+
+    def _tile_y(self, canvas: Canvas, tile: Tile, work: Work) -> Tensor:
+        """y_hat (H/16, W/16, M) at 2^-7 of one tile once its symbols are checked, its alpha on the
+        canvas.
+        """
+        header = canvas.header
+        canvas.paint_alpha(tile.number, tile.alpha)
+        _, _, width, height = header.grid.rect(tile.number)
+
+        def decode(parts: Parts) -> Tensor:
+            side = coding.DecoderSide(tile.payload, parts.y_tables, parts.z_tables)
+            y_hat, crc = coding.walk(parts.decoder, side, header.quality, height, width)
+            if crc != tile.symbol_crc or not side.coder.at_start():
+                raise BackendMismatchError(
+                    f"tile {tile.number}: its bytes are intact but its symbols have CRC "
+                    f"{crc:08x}, not {tile.symbol_crc:08x}; the file was made by a faulty encoder, "
+                    f"or {parts.device} is not exact here (try device='cpu')"
+                )
+            return y_hat
+
+        return work.run(decode)
 
 
-def _separated(pixels: Pixels) -> tuple[Pixels, int, bytes | None]:
-    """Pixels (H, W, 3) to code, the flags of the header, and the alpha plane as a PNG stream."""
-    flags = 0
-    alpha: bytes | None = None
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        flags |= FLAG_ALPHA
-        plane = np.ascontiguousarray(pixels[:, :, -1])
-        colours = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
-        pixels, alpha = filled(np.ascontiguousarray(colours), plane), pack_alpha(plane)
-    if pixels.ndim == 2:
-        flags |= FLAG_GRAY
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return pixels, flags, alpha
-
-
-def _padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H', W') in [0, 1], edges repeated to whole z cells."""
-    height, width = pixels.shape[:2]
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None]
-    x = x.to(torch.float32) / 255
-    return F.pad(x, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")
-
-
-def _pick_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device {name!r} is none of auto, cpu, cuda, cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r} is none of auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ResourceError(
-            f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+def _check_scale(scale: int, region: Region | None) -> None:
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}, got {scale}")
+    if region is not None and (region[0] % scale or region[1] % scale):
+        raise ValueError(
+            f"a region at scale 1/{scale} must start at multiples of {scale}, got {region[:2]}"
         )
-    return device
-
-
-@contextmanager
-def _resources() -> Iterator[None]:
-    """Turns the ways in which torch and numpy say that memory ended into ResourceError."""
-    try:
-        yield
-    except AecError:
-        raise
-    except MemoryError as error:
-        raise ResourceError(f"out of memory: {error}") from error
-    except RuntimeError as error:
-        # the CPU allocator has no exception type of its own
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise ResourceError(f"out of memory: {error}") from error
-        raise
 
 
 def _rebuild(device: str, model: Path | None, limits: Limits, model_id: str) -> Codec:
@@ -281,16 +313,39 @@ def compress(
     image: Picture,
     *,
     quality: float = 75,
+    tile: int | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
+    limits: Limits | None = None,
     device: str = "auto",
 ) -> bytes:
     """Compresses one picture with the package's model; see `Codec.compress`."""
-    codec = _shared(device)
-    return codec.compress(image, quality=quality, icc_profile=icc_profile, exif=exif, xmp=xmp)
+    return _shared(device).compress(
+        image,
+        quality=quality,
+        tile=tile,
+        icc_profile=icc_profile,
+        exif=exif,
+        xmp=xmp,
+        limits=limits,
+    )
 
 
-def decompress(data: bytes, *, device: str = "auto") -> Image.Image:
+def decompress(
+    source: Source,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    limits: Limits | None = None,
+    device: str = "auto",
+) -> Image.Image:
     """Decompresses one file with the package's model; see `Codec.decompress`."""
-    return _shared(device).decompress(data)
+    return _shared(device).decompress(source, region=region, scale=scale, limits=limits)
+
+
+def recover(
+    source: Source, *, scale: int = 1, limits: Limits | None = None, device: str = "auto"
+) -> Recovered:
+    """What a damaged file still holds, with the package's model; see `Codec.recover`."""
+    return _shared(device).recover(source, scale=scale, limits=limits)

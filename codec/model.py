@@ -13,8 +13,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..format.errors import ModelIntegrityError
@@ -29,6 +31,7 @@ from .config import (
     STEP_XOR,
     TRUNK_STRIDE,
     Y_STRIDE,
+    Z_STRIDE,
     ModelConfig,
 )
 from .dct import dct_shortcut
@@ -255,8 +258,21 @@ class Encoder(nn.Module):
             raise ModelIntegrityError(f"encoder weights: {error}") from None
         self.requires_grad_(False)
 
-    def latents(self, x: Tensor, quality_index: int) -> tuple[Tensor, Tensor]:
-        """Scaled y (H/16, W/16, M) and z (N, H/64, W/64), unrounded, of x (1, 3, H, W)."""
+    def latents(
+        self, x: Tensor, quality_index: int, keep: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> tuple[Tensor, Tensor]:
+        """Scaled y (H/16, W/16, M) and z (N, H/64, W/64), unrounded, of x (1, 3, H, W).
+
+        `keep` are the rows and columns of y that are wanted: those of a tile, where x has more.
+        """
         q = torch.tensor([quality_index / (QUALITY_LEVELS - 1)], device=x.device)
-        y = self.g_a(x - 0.5, q) * torch.exp(self.log_gain(q))
+        y = self.g_a(x - 0.5, q)[:, :, keep[0], keep[1]] * torch.exp(self.log_gain(q))
         return y[0].permute(1, 2, 0), self.h_a(y, q)[0]
+
+
+def padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H', W') in [0, 1], edges repeated to whole z cells."""
+    height, width = pixels.shape[:2]
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None]
+    x = x.to(torch.float32) / 255
+    return F.pad(x, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")

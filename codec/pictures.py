@@ -41,7 +41,7 @@ from PIL import Image, UnidentifiedImageError
 from ..format.errors import ImageError, ResourceError
 from .metadata import settled
 
-__all__ = ["open_picture", "to_array"]
+__all__ = ["PixelSource", "open_picture", "to_array"]
 
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -57,6 +57,29 @@ _ADVICE = {
     "I;16B": _SCALE,
     "I;16N": _SCALE,
 }
+
+
+class PixelSource:
+    """Gives rectangles of a Pillow image or an array, without a second copy of the whole; raises
+    ImageError as `to_array` does.
+    """
+
+    def __init__(self, image: Image.Image | NDArray[np.uint8]) -> None:
+        picture = _plain(image) if isinstance(image, Image.Image) else to_array(image)
+        self._picture = picture
+        if isinstance(picture, Image.Image):
+            (self.width, self.height), self.channels = picture.size, len(picture.getbands())
+        else:
+            self.height, self.width = picture.shape[:2]
+            self.channels = 1 if picture.ndim == 2 else picture.shape[2]
+
+    def crop(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+        """Returns the pixels (bottom - top, right - left, channels) of a rectangle, writable."""
+        if isinstance(self._picture, Image.Image):
+            part = np.array(self._picture.crop((left, top, right, bottom)))
+        else:
+            part = self._picture[top:bottom, left:right].copy()
+        return part.reshape(*part.shape[:2], self.channels)
 
 
 def to_array(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .access import Buffer, Source, read_up_to
+from .access import Source, read_up_to
 from .chunks import AEND, ALPH, TIDX, TILE, Chunk, pack_chunk
 from .errors import FormatError
 from .header import FLAG_ALPHA, HEADER_SIZE, VERSION, Header, pack_header, parse_header
@@ -119,13 +119,14 @@ def write_file(
     return b"".join([pack_header(header), blocks, index, *parts, pack_chunk(AEND, b"")])
 
 
-def read_file(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Container:
-    """Returns the header and the tiles of a whole file, every checksum of the container checked.
+def read_file(source: Source, limits: Limits = DEFAULT_LIMITS) -> Container:
+    """Returns the header and the tiles of a whole file, given as bytes, as a path or as a binary
+    file object, every checksum of the container checked.
 
-    Raises FormatError or one of its subclasses, or LimitError; a TruncatedError says how many tiles
-    come before the end of the data.
+    Raises FormatError or one of its subclasses, LimitError, or OSError from reading the source; a
+    TruncatedError says how many tiles come before the end of the data.
     """
-    view = memoryview(data).cast("B")
+    view = _read_source(source, limits)
     header = _read_header(view, limits)
     chunks = ordered_chunks(view, header, limits)
     metadata = parse_metadata(chunks, limits)
@@ -138,17 +139,7 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
 
     Raises FormatError or one of its subclasses, LimitError, or OSError from reading the source.
     """
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            return open_info(file, limits)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        view = memoryview(source).cast("B")
-    else:
-        # The header is judged before the rest is read, so that no limit is passed on the way.
-        head = read_up_to(source, HEADER_SIZE)
-        _read_header(memoryview(head), limits)
-        rest = read_up_to(source, limits.max_file_bytes + 1 - len(head))
-        view = memoryview(head + rest)
+    view = _read_source(source, limits)
     header = _read_header(view, limits)
     chunks = ordered_chunks(view, header, limits)
     return FileInfo(
@@ -167,6 +158,20 @@ def open_info(source: Source, limits: Limits = DEFAULT_LIMITS) -> FileInfo:
         metadata=parse_metadata(chunks, limits).sizes(),
         chunks=tuple(ChunkInfo(c.type, c.offset, len(c.payload)) for c in chunks),
     )
+
+
+def _read_source(source: Source, limits: Limits) -> memoryview:
+    """Returns all bytes of a source, or of one that is too long one more than there may be."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return memoryview(source).cast("B")
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            return _read_source(file, limits)
+    # The header is judged before the rest is read, so that no limit is passed on the way.
+    head = read_up_to(source, HEADER_SIZE)
+    _read_header(memoryview(head), limits)
+    rest = read_up_to(source, limits.max_file_bytes + 1 - len(head))
+    return memoryview(head + rest)
 
 
 def _read_header(view: memoryview, limits: Limits) -> Header:

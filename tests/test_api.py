@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import aec
-from aec.codec.api import _rebuild, _resources, quality_index
+from aec.codec.api import _rebuild, quality_index
+from aec.codec.engine import resources
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
 from aec.format.container import read_file
 from aec.format.errors import (
@@ -338,13 +339,13 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_the_end_of_memory_is_a_resource_error() -> None:
-    with pytest.raises(ResourceError, match="out of memory"), _resources():
+    with pytest.raises(ResourceError, match="out of memory"), resources():
         torch.empty(2**55)
-    with pytest.raises(ResourceError, match="out of memory"), _resources():
+    with pytest.raises(ResourceError, match="out of memory"), resources():
         np.empty(2**55)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), _resources():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), resources():
         torch.zeros(2, 3) @ torch.zeros(2, 3)
-    with pytest.raises(LimitError), _resources():
+    with pytest.raises(LimitError), resources():
         raise LimitError("as it is")
 
 

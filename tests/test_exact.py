@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import aec
-from aec.codec import api, exact
+from aec.codec import api, engine, exact
 from aec.codec.decoder import Decoder
 from aec.codec.exact import exact_arithmetic
 from aec.codec.integer import IntLinear
@@ -260,9 +260,9 @@ def test_a_device_that_is_not_exact_gives_way_to_the_cpu(
     def check(decoder: Decoder) -> tuple[int, int]:
         return (0, 0) if devices[-1] == "cuda" else exact.canary(decoder)
 
-    monkeypatch.setattr(api, "_pick_device", lambda name: torch.device(name))
-    monkeypatch.setattr(api, "Decoder", make)
-    monkeypatch.setattr(api, "canary", check)
+    monkeypatch.setattr(api, "pick_device", lambda name: torch.device(name))
+    monkeypatch.setattr(engine, "Decoder", make)
+    monkeypatch.setattr(engine, "canary", check)
     with pytest.warns(UserWarning, match="^cuda is not exact; the CPU is used instead$"):
         codec = aec.Codec(device="cuda")
     assert devices == ["cuda", "cpu"] and codec.device == torch.device("cpu")

@@ -75,7 +75,7 @@ def test_verify_makes_no_pixels(
     def unwanted(*_args: object) -> None:
         raise AssertionError("synthesis was run")
 
-    monkeypatch.setattr(codec._decoder, "synthesis", unwanted)
+    monkeypatch.setattr(codec.parts().decoder, "synthesis", unwanted)
     assert codec.verify(sound) is None
     assert codec.verify(bytearray(sound)) is None
     with pytest.raises(AssertionError, match="synthesis"):

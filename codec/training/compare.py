@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import coding
-from ..api import Codec, _padded, quality_index
+from ..api import Codec, quality_index
 from ..config import QUALITY_LEVELS, STEP_XOR
 from ..decoder import Decoder, new_y_hat, place
+from ..engine import Parts
 from ..exact import exact_arithmetic
-from ..model import Model, ste_round
+from ..model import Model, padded, ste_round
 from .floats import FloatDecoder
 
 
@@ -52,21 +53,22 @@ def compare(
     """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
+    parts = codec.parts()
     bits, psnr, seconds = [], [], []
     for picture in pictures:
         for quality in map(quality_index, qualities):
             with exact_arithmetic():
-                y, z = codec._encoder.latents(_padded(picture, codec.device), quality)
-                size, db = _code(codec, floats, y, z, picture, quality)
-                exact_size, exact_db = _code(codec, codec._decoder, y, z, picture, quality)
+                y, z = parts.encoder.latents(padded(picture, parts.device), quality)
+                size, db = _code(parts, floats, y, z, picture, quality)
+                exact_size, exact_db = _code(parts, parts.decoder, y, z, picture, quality)
                 bits.append(exact_size / size)
                 psnr.append(exact_db - db)
-                seconds.append(_time_ratio(model, codec._decoder, y, ste_round(z), quality))
+                seconds.append(_time_ratio(model, parts.decoder, y, ste_round(z), quality))
     return Cost(float(np.mean(bits)), float(np.mean(psnr)), float(np.median(seconds)))
 
 
 def _code(
-    codec: Codec,
+    parts: Parts,
     networks: Decoder | FloatDecoder,
     y: Tensor,
     z: Tensor,
@@ -75,7 +77,7 @@ def _code(
 ) -> tuple[int, float]:
     """Bytes and PSNR of a picture through one of the decoders."""
     height, width = picture.shape[:2]
-    side = codec._encoder_side(y, z, quality)
+    side = parts.encoder_side(y, z, quality)
     y_hat, _ = coding.walk(networks, side, quality, height, width)
     pixels = networks.synthesis(y_hat, quality)[:height, :width].numpy()
     return len(side.coder.finish()), _psnr(pixels, picture)
