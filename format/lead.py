@@ -1,4 +1,4 @@
-"""What comes before the tiles, chunk by chunk and with no payload read that nobody needs."""
+"""What comes before the tiles, chunk by chunk, and no more of it in memory than is needed."""
 
 from __future__ import annotations
 
@@ -127,5 +127,5 @@ class Lead:
             blocks = [*self._blocks, read_chunk(self._access, frame)]
             self.metadata = parse_metadata(blocks, self._limits)
             self._blocks = blocks
-        elif self._tolerant:
+        else:  # a damaged letter of its type may have been one of those
             check_crc(self._access, frame)

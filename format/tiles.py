@@ -48,11 +48,12 @@ class Grid:
         may reach beyond the picture.
         """
         wide, high = self._sides
-        if width < 1 or height < 1:
-            return []
         right, bottom = min(left + width, self.width), min(top + height, self.height)
-        columns = range(max(left, 0) // wide, -(-right // wide))
-        rows = range(max(top, 0) // high, -(-bottom // high))
+        left, top = max(left, 0), max(top, 0)
+        if left >= right or top >= bottom:
+            return []
+        columns = range(left // wide, -(-right // wide))
+        rows = range(top // high, -(-bottom // high))
         return [row * self.columns + column for row in rows for column in columns]
 
     @property

@@ -52,7 +52,7 @@ def test_any_buffer_will_do(kind):
 
 @pytest.mark.parametrize("numbers", [[], [1], [0, 0], [0, 1]])
 def test_writer_refuses_other_tiles(numbers):
-    with pytest.raises(errors.FormatError, match=r"tiles \[.*\], expected \[0\]"):
+    with pytest.raises(errors.FormatError, match=r"tiles \[.*\] of \d, expected \[0\]"):
         write_file(HEADER, [Tile(number, 0, b"") for number in numbers])
 
 
@@ -230,6 +230,8 @@ def test_info(tmp_path):
         "quality": 20.0,
         "quality_index": 51,
         "tile_log2": 0,
+        "tile_side": 0,
+        "tiles": 1,
         "model_id": "00010203040506ff",
         "total_bytes": 64,
         "bpp": 64 * 8 / 35,

@@ -18,6 +18,15 @@ def test_survives_pickling(cls):
     assert issubclass(cls, errors.AecError)
 
 
+@pytest.mark.spec("S-234")
+def test_what_a_cut_file_has_left_survives_pickling():
+    error = errors.TruncatedError("short", tiles_ok=3, tiles_total=4, offset=99)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.tiles_ok, copy.tiles_total, copy.offset) == (3, 4, 99)
+    plain = errors.TruncatedError("short")
+    assert (plain.tiles_ok, plain.tiles_total, plain.offset) == (None, None, None)
+
+
 def test_the_drawn_tree_is_the_real_one():
     """Each line of the tree in the docstring: depth gives the parent, parentheses a second base."""
     drawn = {}

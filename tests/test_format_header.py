@@ -13,6 +13,7 @@ from aec.format.header import (
     pack_header,
     parse_header,
 )
+from aec.format.tiles import Grid
 
 HEADER = Header(width=768, height=512, quality=40, model_id=bytes(range(1, 9)))
 
@@ -79,14 +80,17 @@ def test_unknown_flag(bit):
 
 
 @pytest.mark.spec("S-015")
-@pytest.mark.parametrize("tile_log2", range(1, 14))
-def test_tiles_are_refused(tile_log2):
-    expected = errors.UnsupportedFeatureError if 6 <= tile_log2 <= 12 else errors.FormatError
-    with pytest.raises(
-        errors.FormatError, match=f"tile_log2 at offset 11 is {tile_log2}"
-    ) as caught:
-        parse_header(edited(11, bytes([tile_log2])))
-    assert type(caught.value) is expected
+@pytest.mark.parametrize("tile_log2", range(15))
+def test_tile_sides(tile_log2):
+    data = edited(11, bytes([tile_log2]))
+    if tile_log2 == 0 or 6 <= tile_log2 <= 12:
+        grid = parse_header(data).grid
+        assert grid == Grid(768, 512, tile_log2)
+        assert grid.rect(0)[2] == (min(2**tile_log2, 768) if tile_log2 else 768)
+    else:
+        with pytest.raises(errors.FormatError, match=f"tile_log2 .* 11 is {tile_log2}") as caught:
+            parse_header(data)
+        assert type(caught.value) is errors.FormatError
 
 
 @pytest.mark.spec("S-016")

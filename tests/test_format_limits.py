@@ -1,7 +1,17 @@
+import math
+
 import pytest
 
 from aec.format import errors
-from aec.format.limits import DEFAULT_LIMITS, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, Limits
+from aec.format.limits import (
+    DEFAULT_LIMITS,
+    MAX_CHUNKS,
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    Limits,
+)
+from aec.format.tiles import Grid
 
 
 @pytest.mark.spec("S-044")
@@ -36,8 +46,31 @@ def test_pixel_limit_is_the_one_of_pillow():
     assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("name", Limits.__slots__)
+@pytest.mark.spec("S-226")
+def test_tile_limit_is_inclusive():
+    Limits(max_chunks=9).check_tiles(9)
+    with pytest.raises(errors.LimitError, match="10 tiles is over the limit max_chunks=9"):
+        Limits(max_chunks=9).check_tiles(10)
+
+
+def test_the_smallest_tiles_of_the_largest_picture_fit():
+    most = max(
+        Grid(width, min(MAX_PIXELS // width, MAX_SIDE), 6).count
+        for side in range(64, MAX_SIDE, 64)
+        for width in (side, side + 1)
+    )
+    assert 2 * most + 100 < MAX_CHUNKS  # each with its alpha
+
+
+@pytest.mark.parametrize("name", [n for n in Limits.__slots__ if n != "max_seconds"])
 def test_a_limit_is_at_least_one(name):
     assert getattr(Limits(**{name: 1}), name) == 1
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
         Limits(**{name: 0})
+
+
+def test_the_time_is_more_than_nothing():
+    assert Limits(max_seconds=1e-3).max_seconds == 1e-3
+    for seconds in (0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="max_seconds must be more than 0, not"):
+            Limits(max_seconds=seconds)

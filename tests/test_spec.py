@@ -73,7 +73,7 @@ def test_flag_table():
 @pytest.mark.spec("S-044")
 def test_limit_table():
     table = rows("bound", "default", "unit")
-    assert {r["bound"]: int(r["default"]) for r in table} == {
+    assert {r["bound"]: float(r["default"]) for r in table} == {
         name: getattr(DEFAULT_LIMITS, name) for name in DEFAULT_LIMITS.__slots__
     }
 
