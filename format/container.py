@@ -94,10 +94,10 @@ def write_file(
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
     """Returns the bytes of a file; raises FormatError when the tiles or their alpha planes do not
-    fit the header, and LimitError when there are too many tiles or the metadata is too long.
+    fit the header, and LimitError when there are too many chunks or the metadata is too long.
     """
     count = header.grid.count
-    limits.check_tiles(count)
+    limits.check_chunks(count, "tiles")
     numbers = [tile.number for tile in tiles]
     if numbers != list(range(count)):
         wanted = f"[0, ..., {count - 1}]" if count > 1 else "[0]"
@@ -115,8 +115,11 @@ def write_file(
             parts.append(pack_chunk(ALPH, plane))
         parts.append(pack_chunk(TILE, payload))
         lengths.append((len(plane or b""), len(payload)))
-    index = pack_chunk(TIDX, pack_index(header, lengths)) if header.tile_log2 else b""
-    return b"".join([pack_header(header), blocks, index, *parts, pack_chunk(AEND, b"")])
+    if header.tile_log2:
+        parts.insert(0, pack_chunk(TIDX, pack_index(header, lengths)))
+    parts.append(pack_chunk(AEND, b""))
+    limits.check_chunks(len(metadata.blocks()) + len(parts))
+    return b"".join([pack_header(header), blocks, *parts])
 
 
 def read_file(source: Source, limits: Limits = DEFAULT_LIMITS) -> Container:
@@ -177,7 +180,7 @@ def _read_source(source: Source, limits: Limits) -> memoryview:
 def _read_header(view: memoryview, limits: Limits) -> Header:
     header = parse_header(view)
     limits.check_picture(header.width, header.height)
-    limits.check_tiles(header.grid.count)
+    limits.check_chunks(header.grid.count, "tiles")
     limits.check_file_bytes(len(view))
     return header
 

@@ -92,10 +92,10 @@ class Limits:
                 f"over the limit max_pixels={self.max_pixels}"
             )
 
-    def check_tiles(self, count: int) -> None:
-        """Raises LimitError when a picture of so many tiles needs more chunks than a file has."""
+    def check_chunks(self, count: int, what: str = "chunks") -> None:
+        """Raises LimitError when a file has too many chunks, or of ``what`` takes one each."""
         if count > self.max_chunks:
-            raise LimitError(f"{count} tiles is over the limit max_chunks={self.max_chunks}")
+            raise LimitError(f"{count} {what} are over the limit max_chunks={self.max_chunks}")
 
     def check_file_bytes(self, size: int, what: str = "file") -> None:
         """Raises LimitError when ``what``, ``size`` bytes long, is longer than a file may be."""

@@ -106,7 +106,7 @@ class PartReader:
             limits.check_pixels(width, height, "region")
             # A part of a tile takes the whole tile to decode.
             limits.check_pixels(*header.grid.rect(0)[2:], "tile")
-        limits.check_tiles(header.grid.count)
+        limits.check_chunks(header.grid.count, "tiles")
         limits.check_file_bytes(self._access.size)
 
     def _find_tiles(self, lead: Lead, tolerant: bool) -> None:

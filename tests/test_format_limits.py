@@ -48,9 +48,9 @@ def test_pixel_limit_is_the_one_of_pillow():
 
 @pytest.mark.spec("S-226")
 def test_tile_limit_is_inclusive():
-    Limits(max_chunks=9).check_tiles(9)
-    with pytest.raises(errors.LimitError, match="10 tiles is over the limit max_chunks=9"):
-        Limits(max_chunks=9).check_tiles(10)
+    Limits(max_chunks=9).check_chunks(9, "tiles")
+    with pytest.raises(errors.LimitError, match="10 tiles are over the limit max_chunks=9"):
+        Limits(max_chunks=9).check_chunks(10, "tiles")
 
 
 def test_the_smallest_tiles_of_the_largest_picture_fit():

@@ -180,7 +180,7 @@ def test_limits_of_a_region():
         PartReader(FILES["single"], Limits(max_pixels=6999), region=(0, 0, 1, 1))
     for limits, match in (
         (Limits(max_side=99), "width 100 is over the limit max_side=99"),
-        (Limits(max_chunks=3), "4 tiles is over the limit max_chunks=3"),
+        (Limits(max_chunks=3), "4 tiles are over the limit max_chunks=3"),
         (Limits(max_file_bytes=100), "max_file_bytes=100"),
     ):
         for options in ({"region": REGION}, {"tolerant": True}, {}):

@@ -185,12 +185,15 @@ def test_writer_refuses_what_does_not_fit():
 
 @pytest.mark.spec("S-226", "S-044")
 def test_too_many_tiles_are_refused_from_the_header_alone():
-    refuse = pytest.raises(errors.LimitError, match="4 tiles is over the limit max_chunks=3")
+    refuse = pytest.raises(errors.LimitError, match="4 tiles are over the limit max_chunks=3")
     for read in (read_file, open_info):
         with refuse:
             read(HEAD, Limits(max_chunks=3))
     with refuse:
         write_file(HEADER, TILES, limits=Limits(max_chunks=3))
+    assert write_file(HEADER, TILES, BLOCKS, Limits(max_chunks=8))
+    with pytest.raises(errors.LimitError, match="8 chunks are over the limit max_chunks=7"):
+        write_file(HEADER, TILES, BLOCKS, Limits(max_chunks=7))
 
 
 @pytest.mark.spec("S-026", "S-027", "S-221", "S-222", "S-223", "S-231")
