@@ -1,22 +1,22 @@
-"""The commands ``aec bench rd``, ``aec bench speed`` and ``aec bench exact``."""
+"""The group ``aec bench``, with its commands ``rd``, ``speed`` and ``exact``."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..format.errors import AecError, BackendMismatchError
-from .batch import device_option
+from .bench_tiles import memory, tiles
 from .codes import EXIT_CODES, FAILED, OK, code_of
-from .files import STANDARD, is_taken, write_output
+from .files import STANDARD
+from .measuring import Place, arguments, give_up, model_option, numbers, reason, report
 from .naming import shown
-from .report import complain, explain
+from .report import complain
 from .tables import bd_rate_line, rd_table, speed_text
 
 if TYPE_CHECKING:
@@ -36,32 +36,8 @@ def bench() -> None:
     """
 
 
-@dataclass(frozen=True)
-class Place:
-    """Holds the arguments that `rd` and `speed` share: what to measure, on what, and where the
-    result goes.
-    """
-
-    folder: str
-    out: str | None
-    force: bool
-    device: str
-    model: Path | None
-
-    def check_out(self) -> None:
-        """Refuses a file that exists before an hour is spent on what should go there."""
-        if self.out not in (None, STANDARD) and not self.force and is_taken(self.out):
-            _give_up(f"{shown(self.out)} exists; replace it with --force")
-
-    def write(self, content: Any) -> None:
-        """Writes a result as JSON if it was asked for."""
-        if self.out is None:
-            return
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        try:
-            write_output(self.out, text.encode(), overwrite=self.force)
-        except OSError as error:
-            _give_up(f"cannot write {shown(self.out)}: {explain(error)}")
+bench.add_command(memory)
+bench.add_command(tiles)
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -74,40 +50,8 @@ def _names(_context: click.Context, _option: click.Parameter, value: str) -> tup
     return names
 
 
-def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, ...]:
-    try:
-        numbers = sorted(set(map(float, value.split(","))))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    if not all(0 <= number <= 100 for number in numbers):
-        raise click.BadParameter("qualities run from 0 to 100")
-    return tuple(numbers)
-
-
-_model_option = click.option(
-    "--model",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with weights for aec.  [default: those of the package]",
-)
-
-
-def _arguments(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the arguments that fill a `Place` to a command."""
-    options = (
-        click.argument("folder", type=click.Path(exists=True, file_okay=False)),
-        click.option("--out", metavar="FILE", type=click.Path(), help="Write all of it as JSON."),
-        click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists."),
-        device_option,
-        _model_option,
-    )
-    for decorate in reversed(options):
-        command = decorate(command)
-    return command
-
-
 @bench.command(short_help="Bits against distortion, beside other codecs.")
-@_arguments
+@arguments
 @click.option(
     "--codecs",
     default="aec,jpeg,webp,avif",
@@ -119,7 +63,7 @@ def _arguments(command: Callable[..., None]) -> Callable[..., None]:
     "--qualities",
     default=QUALITIES,
     show_default=True,
-    callback=_numbers,
+    callback=numbers,
     help="Qualities of aec; the other codecs run through their own.",
 )
 @click.option(
@@ -167,8 +111,8 @@ def rd(
         paths = find_pictures(place.folder)
         made = [make(name, qualities, device=place.device, model=place.model) for name in codecs]
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-        _give_up(_reason(error), code_of(error))
-    result = run(paths, made, jobs=jobs, report=_report)
+        give_up(reason(error), code_of(error))
+    result = run(paths, made, jobs=jobs, report=report)
     done = len(paths) - len(result.skipped)
     rates: list[dict[str, Any]] = []
     if done:
@@ -204,7 +148,7 @@ def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list
 
 
 @bench.command(short_help="Time, where it goes, and what the model costs.")
-@_arguments
+@arguments
 @click.option(
     "-q",
     "--quality",
@@ -241,8 +185,8 @@ def speed(
         codec = Aec([quality], device=place.device, model=place.model)
         others = [Jpeg(), Avif(threads)]
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-        _give_up(_reason(error), code_of(error))
-    result = run(paths, codec, others, repeat=repeat, threads=threads, report=_report)
+        give_up(reason(error), code_of(error))
+    result = run(paths, codec, others, repeat=repeat, threads=threads, report=report)
     click.echo(speed_text(result), err=place.out == STANDARD)
     place.write(finite(result))
     context.exit(FAILED if result["skipped"] or not result["pictures"] else OK)
@@ -254,10 +198,10 @@ def speed(
     "--qualities",
     default="5,50,95",
     show_default=True,
-    callback=_numbers,
+    callback=numbers,
     help="Qualities of the files.",
 )
-@_model_option
+@model_option
 @click.pass_context
 def exact(
     context: click.Context, /, folder: str, qualities: Sequence[float], model: Path | None
@@ -290,24 +234,8 @@ def exact(
                     files += 1
             agreed = run(Path(name), model, devices, say)
     except (AecError, OSError, RuntimeError) as error:
-        _give_up(_reason(error), code_of(error))
+        give_up(reason(error), code_of(error))
     click.echo(f"{files} files: {'one SHA-256 each' if agreed else 'NOT the same everywhere'}")
     if not files:
         context.exit(FAILED)
     context.exit(OK if agreed else code_of(BackendMismatchError()))
-
-
-def _give_up(message: str, code: int = FAILED) -> NoReturn:
-    complain(message)
-    click.get_current_context().exit(code)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _report(name: str, reason: str | None) -> None:
-    if reason is None:
-        click.echo(f"{shown(name)}", err=True)
-    else:
-        complain(f"left out: {reason}", name)
