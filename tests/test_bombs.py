@@ -1,0 +1,80 @@
+"""Files that ask for far more than they are: refused before anything is set aside or loaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("resource", reason="needs a POSIX system")
+
+import bombs
+
+from aec.format.container import open_info, read_file
+from aec.format.errors import FormatError, LimitError
+
+MILLISECONDS, MIB = 200, 16  # ten times what is wanted of a machine that has nothing else to do
+STRICT = ("read_file", "open_info", "open_info of a file")
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    pytest.importorskip("resource", reason="needs a POSIX system")
+    script = Path(bombs.__file__)
+    out = subprocess.run([sys.executable, str(script)], check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+def test_bombs_are_small() -> None:
+    assert len(bombs.BOMBS) >= 12
+    assert all(len(data) < 1000 for data in (bombs.BOMBS | bombs.NOT_LIMITS).values())
+
+
+@pytest.mark.spec("S-044")
+@pytest.mark.parametrize("name", bombs.BOMBS)
+def test_a_bomb_is_a_limit_error(name: str) -> None:
+    for read in (read_file, open_info):
+        with pytest.raises(LimitError):
+            read(bombs.BOMBS[name])
+
+
+@pytest.mark.spec("S-043")
+@pytest.mark.parametrize("name", [n for n in bombs.NOT_LIMITS if "zeros" not in n])
+def test_what_lies_about_less_is_a_format_error(name: str) -> None:
+    for read in (read_file, open_info):
+        with pytest.raises(FormatError):
+            read(bombs.NOT_LIMITS[name])
+
+
+def test_refusing_costs_neither_time_nor_memory(rows: list[dict[str, Any]]) -> None:
+    *bombed, last = rows
+    assert len(bombed) == len(bombs.READERS) * len(bombs.BOMBS | bombs.NOT_LIMITS)
+    for row in bombed:
+        assert row["ms"] < MILLISECONDS and row["MiB"] < MIB, row
+        if row["bomb"] in bombs.BOMBS and row["reader"] in STRICT:
+            assert row["outcome"] == "LimitError", row
+    assert last["growth MiB"] < MIB
+    assert last["heavy"] == []
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "decompress"])
+def test_the_program_refuses_them_before_it_loads_torch(tmp_path: Path, command: str) -> None:
+    for number, data in enumerate(bombs.BOMBS.values()):
+        (tmp_path / f"{number}.aec").write_bytes(data)
+    code = """
+import sys
+from aec.cli.main import run
+for name in sys.argv[2:]:
+    assert run([sys.argv[1], name]) == 5, name
+heavy = {"torch", "numpy", "constriction", "safetensors"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    names = sorted(map(str, tmp_path.glob("*.aec")))
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, *names], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == len(bombs.BOMBS)
+    assert sorted(map(str, tmp_path.iterdir())) == names
