@@ -4,8 +4,9 @@
 
     u32 length | 4 ASCII letters type | payload | u32 CRC-32 of length, type and payload
 
-A chunk of length 0 ends after its type: its CRC would be a constant. The case of the letters of a
-type carries meaning, as in PNG: a lower-case first letter marks an ancillary chunk, which a reader
+Only AEND has length 0, and it ends after its type: its CRC would be a constant. In any other chunk
+a changed letter of the type could go unnoticed without one. The case of the letters of a type
+carries meaning, as in PNG: a lower-case first letter marks an ancillary chunk, which a reader
 that does not know it skips; a lower-case fourth letter marks one that a tool may copy to a new file
 without knowing it.
 """
@@ -45,7 +46,7 @@ FRAME_SIZE = 8
 """Bytes before the payload: length and type."""
 
 CRC_SIZE = 4
-"""Bytes after the payload of a chunk that is not empty."""
+"""Bytes after the payload of any chunk but AEND."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def walk_chunks(data: memoryview, offset: int, limits: Limits = DEFAULT_LIMITS) 
     """Yields the chunks of ``data`` from ``offset`` (bytes) to the end, each after its CRC check.
 
     Raises TruncatedError, ChecksumError, LimitError (too many chunks, a chunk longer than a file
-    may be), or FormatError when a type is not valid.
+    may be), or FormatError when a type is not valid or a chunk empty that must not be.
     """
     access = MemoryAccess(data)
     count = 0
@@ -122,7 +123,8 @@ def walk_chunks(data: memoryview, offset: int, limits: Limits = DEFAULT_LIMITS) 
 
 def read_frame(access: Access, offset: int, limits: Limits) -> Frame:
     """Returns the frame at ``offset`` (bytes), its CRC not checked, once all of it is known to be
-    there; raises TruncatedError, LimitError for its length, or FormatError for its type.
+    there; raises TruncatedError, LimitError for its length, or FormatError for its type and for an
+    empty chunk.
     """
     left = access.size - offset
     if left < FRAME_SIZE:
@@ -137,6 +139,8 @@ def read_frame(access: Access, offset: int, limits: Limits) -> Frame:
     letters = bytes(head[4:])
     _check_type(letters, where=f"chunk type at offset {offset + 4}")
     frame = Frame(letters.decode(), offset, length)
+    if not length and frame.type != AEND:
+        raise FormatError(f"chunk {frame.type} at offset {offset} has length 0, expected more")
     if frame.after > access.size:
         raise TruncatedError(
             f"chunk {frame.type} at offset {offset} ends at {frame.after}, "

@@ -84,9 +84,9 @@ class Lead:
                 self._take_tiles(frame)
             else:
                 self._take_other(frame)
+        except UnsupportedFeatureError:
+            raise
         except (FormatError, LimitError) as error:
-            if isinstance(error, UnsupportedFeatureError) and frame.length:
-                raise  # intact: an empty chunk has no CRC, and may be a damaged one
             self._note(error)
             if tiles:
                 return True

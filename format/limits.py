@@ -35,7 +35,7 @@ a stream that never ends stops here."""
 MAX_CHUNKS = 131_072
 """Chunks in a file. ``MAX_PIXELS`` cut into the smallest tiles (64 by 64) make fewer than 45,000
 tiles, and twice as many chunks where each has its alpha, which leaves room for metadata; a file of
-nothing but empty chunks is refused after a fraction of a second."""
+nothing but the shortest chunks is refused after a fraction of a second."""
 
 MAX_BLOCK_BYTES = 4 << 20
 """Bytes in one block of metadata. A JPEG file holds 64 KiB of EXIF, and the profiles of printers

@@ -80,7 +80,7 @@ def pack_metadata(metadata: Metadata, limits: Limits) -> bytes:
 def parse_metadata(chunks: Iterable[Chunk], limits: Limits) -> Metadata:
     """Returns the blocks among the chunks before the tile, other chunks ignored.
 
-    Raises FormatError for an empty block or a second one of its kind, and LimitError.
+    Raises FormatError for a second block of its kind, and LimitError.
     """
     names = {type: name for name, type in METADATA_CHUNKS.items()}
     found: dict[str, Chunk] = {}
@@ -90,8 +90,6 @@ def parse_metadata(chunks: Iterable[Chunk], limits: Limits) -> Metadata:
         where = f"chunk {chunk.type} at offset {chunk.offset}"
         if chunk.type in found:
             raise FormatError(f"{where} is the second of its type, expected at most 1")
-        if not len(chunk.payload):
-            raise FormatError(f"{where} has length 0, expected at least 1")
         found[chunk.type] = chunk
     limits.check_metadata({names[type]: len(chunk.payload) for type, chunk in found.items()})
     return Metadata(**{names[type]: bytes(chunk.payload) for type, chunk in found.items()})

@@ -123,10 +123,7 @@ def tail(access: Access, offset: int, limits: Limits) -> list[AecError]:
         if frame.type in (TIDX, ALPH, TILE, *METADATA_CHUNKS.values()):
             damage.append(FormatError(f"{where} comes after the tiles, expected before them"))
         elif frame.critical:
-            unknown = UnsupportedFeatureError(f"{where} is critical and not known to this reader")
-            if frame.length:
-                raise unknown
-            damage.append(unknown)  # an empty chunk has no CRC, so it may be a damaged one
+            raise UnsupportedFeatureError(f"{where} is critical and not known to this reader")
     return [*damage, LimitError(f"chunks from offset {offset} on are over max_chunks")]
 
 

@@ -89,7 +89,7 @@ def test_flag_and_chunk_belong_together() -> None:
 @pytest.mark.parametrize(
     ("stream", "match"),
     [
-        (b"", "expected a PNG"),
+        (b"\x89", "expected a PNG"),
         (b"\xff\xd8\xff", "expected a PNG"),
         (START, "cut short"),
         (START + ihdr(), "cut short"),

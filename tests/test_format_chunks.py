@@ -21,13 +21,16 @@ def test_bytes_of_a_chunk():
 
 
 @pytest.mark.spec("S-021")
-def test_an_empty_chunk_has_no_crc():
-    data = pack_chunk("aBCD", b"") + pack_chunk("TEST", b"x")
-    assert data[:8] == b"\x00\x00\x00\x00aBCD"
+def test_only_the_end_is_empty():
+    data = pack_chunk("AEND", b"") + pack_chunk("TEST", b"x")
+    assert data[:8] == b"\x00\x00\x00\x00AEND"
     assert [(c.type, c.offset, len(c.payload)) for c in walk(data)] == [
-        ("aBCD", 0, 0),
+        ("AEND", 0, 0),
         ("TEST", 8, 1),
     ]
+    for type in ("aBCD", "TEST", "aEND", "AENd"):
+        with pytest.raises(errors.FormatError, match=f"{type} at offset 8 has length 0, expected"):
+            walk(pack_chunk("AEND", b"") + pack_chunk(type, b""))
 
 
 @pytest.mark.spec("S-022")
@@ -46,7 +49,7 @@ def test_types_that_are_not_valid(letters):
     [("ABCD", True, False), ("aBCD", False, False), ("ABCd", True, True), ("abCd", False, True)],
 )
 def test_letter_case(type, critical, safe):
-    (chunk,) = walk(pack_chunk(type, b""))
+    (chunk,) = walk(pack_chunk(type, b"x"))
     assert (chunk.critical, chunk.safe_to_copy) == (critical, safe)
 
 
@@ -73,9 +76,9 @@ def test_cut_short():
 
 @pytest.mark.spec("S-044")
 def test_limits():
-    data = pack_chunk("aBCD", b"") * 3
+    data = pack_chunk("aBCD", b"x") * 3
     assert len(walk(data, max_chunks=3)) == 3
-    with pytest.raises(errors.LimitError, match=r"offset 16 is number 3, .* max_chunks=2"):
+    with pytest.raises(errors.LimitError, match=r"offset 26 is number 3, .* max_chunks=2"):
         walk(data, max_chunks=2)
     huge = b"\x00\x00\x00\x80TEST"
     with pytest.raises(errors.LimitError, match="offset 0 of 2147483648 bytes"):
