@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 import traceback
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..format.errors import AecError
-from .codes import FAILED, OK, code_of, exit_code
-from .files import STANDARD, is_taken, write_output
-from .naming import Job, is_folder, plan, shown
-from .report import Report, Row, complain, explain, is_foreseen
+from .codes import FAILED, OK, PARTIAL, code_of, exit_code
+from .files import STANDARD, Content, is_taken, write_output, write_together
+from .naming import Job, is_folder, mask_name, plan, shown
+from .report import Partial, Report, Row, complain, explain, is_foreseen, warnings_told
 
 if TYPE_CHECKING:
     from ..codec.api import Codec
@@ -25,13 +24,27 @@ __all__ = [
     "Batch",
     "CannotStart",
     "Convert",
+    "Output",
     "arguments",
     "device_option",
     "load_codec",
 ]
 
-Convert = Callable[[Job], tuple[bytes, Row]]
-"""Reads an input and returns the bytes of its output and their description."""
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Holds what is to be written for an input, and its description; of a picture that is not whole
+    also what is missing, and the mask that shows where.
+    """
+
+    content: Content
+    row: Row
+    partial: Partial | None = None
+    mask: Content | None = None
+
+
+Convert = Callable[[Job], Output]
+"""Reads an input and returns its output."""
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -58,11 +71,11 @@ class Batch:
     no_progress: bool
     _codec: Codec | None = field(default=None, init=False, repr=False)
 
-    def plan(self, suffix: str) -> list[Job]:
+    def plan(self, suffix: str, *, masks: bool = False) -> list[Job]:
         """Returns the jobs; raises click.UsageError."""
         if self.force and self.skip_existing:
             raise click.UsageError("--force and --skip-existing exclude each other")
-        jobs = plan(self.inputs, self.output, suffix)
+        jobs = plan(self.inputs, self.output, suffix, masks=masks)
         if self.as_json and any(job.target == STANDARD for job in jobs):
             raise click.UsageError("--json needs standard output for itself; name a file with -o")
         return jobs
@@ -100,50 +113,67 @@ class Batch:
 
     def _work(self, job: Job, convert: Convert, report: Report) -> int:
         """Works on one job and returns the exit code that it calls for."""
-        exists = f"{shown(job.target)} exists; replace it with --force, or use --skip-existing"
         if job.target != STANDARD and not self.force and is_taken(job.target):
             if self.skip_existing:
                 report.skipped(job)
                 return OK
-            report.failed(job, exists)
+            report.failed(job, _exists(job.target))
             return FAILED
         try:
-            data, row = convert(job)
+            with warnings_told(report.clear):
+                return self._write(job, convert(job), report)
         except CannotStart:
             raise
         except Exception as error:
+            if job.target == STANDARD and isinstance(error, BrokenPipeError):
+                raise  # nobody reads any more, so there is nobody to tell
             if not is_foreseen(error):
                 report.clear()
                 traceback.print_exc()
             report.failed(job, explain(error))
             return code_of(error)
+
+    def _write(self, job: Job, output: Output, report: Report) -> int:
+        """Writes the output of a job and returns the exit code that it calls for."""
+        contents = {job.target: output.content}
+        mask = mask_name(job.target)
+        if output.mask is None or mask is None:
+            mask = None
+        else:  # first, so that there is never the picture alone
+            contents = {mask: output.mask, **contents}
         try:
-            write_output(job.target, data, overwrite=self.force)
+            if mask is None:
+                write_output(job.target, output.content, overwrite=self.force)
+            else:
+                write_together(contents, overwrite=self.force)
         except FileExistsError:  # it was not there before the work
-            report.failed(job, exists)
+            report.failed(job, _exists(next(filter(is_taken, contents), job.target)))
+            return FAILED
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if job.target == STANDARD and isinstance(error, BrokenPipeError):
-                raise  # nobody reads any more, so there is nobody to tell
             report.failed(job, f"cannot write {shown(job.target)}: {explain(error)}")
-        else:
-            report.done(job, row)
+            return FAILED
+        if output.partial is None:
+            report.done(job, output.row)
             return OK
-        return FAILED
+        report.partial(job, output.row, replace(output.partial, mask=mask))
+        return PARTIAL
+
+
+def _exists(name: str) -> str:
+    return f"{shown(name)} exists; replace it with --force, or use --skip-existing"
 
 
 def load_codec(device: str) -> Codec:
     """Returns the codec, its warnings printed; raises CannotStart when it is unusable."""
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings_told():
         try:
             from ..codec.api import Codec
 
-            codec = Codec(device=device)
+            return Codec(device=device)
         except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise CannotStart(error) from error
-    # Such as a device that does not compute exactly; the place in the code is no news.
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        complain(f"warning: {message}")
-    return codec
 
 
 def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:

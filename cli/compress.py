@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..format.errors import ImageError
+from ..format.errors import ImageError, LimitError
 from ..format.header import SIGNATURE
-from .batch import Batch, arguments
+from ..format.limits import Limits
+from .batch import Batch, Output, arguments
 from .codes import EXIT_CODES
 from .files import read_input
+from .limits import limits_of, max_pixels_option, max_seconds_option
 from .naming import Job
 from .report import Row
 from .strip import strip_option
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 __all__ = ["compress"]
+
+_AUTO = "auto"
+_SIDES = (_AUTO, "0", "64", "128", "256", "512", "1024", "2048", "4096")
 
 
 def _check_quality(_context: click.Context, _option: click.Parameter, value: float) -> float:
@@ -44,11 +52,28 @@ def _check_start(start: bytes) -> None:
     callback=_check_quality,
     help="0 to 100, higher is better; 100 is the best this codec gives and is not lossless.",
 )
+@click.option(
+    "--tile",
+    type=click.Choice(_SIDES),
+    default=_AUTO,
+    show_default=True,
+    metavar="SIDE",
+    help="auto, 0 for one tile, or the pixels along a tile: a power of two from 64 to 4096.",
+)
 @strip_option
+@max_pixels_option
+@max_seconds_option
 @arguments
 @click.pass_context
 def compress(
-    context: click.Context, /, quality: float, strip: frozenset[str], **shared: Any
+    context: click.Context,
+    /,
+    quality: float,
+    tile: str,
+    strip: frozenset[str],
+    max_pixels: int | None,
+    max_seconds: float | None,
+    **shared: Any,
 ) -> None:
     """Compress pictures, in any format that Pillow reads, to .aec files.
 
@@ -60,21 +85,36 @@ def compress(
     without EXIF it is turned upright, without its profile converted to sRGB.
     """
     batch = Batch(**shared)
+    limits = limits_of(max_pixels, max_seconds)
     jobs = batch.plan(".aec")
 
-    def convert(job: Job) -> tuple[bytes, Row]:
-        from ..codec.pictures import open_picture
-
-        picture = open_picture(read_input(job.source, _check_start), strip)
+    def convert(job: Job) -> Output:
+        picture = _opened(read_input(job.source, _check_start), strip, limits)
         codec = batch.codec()
         start = time.perf_counter()
-        coded = codec.compress(picture, quality=quality)
+        side = None if tile == _AUTO else int(tile)
+        coded = codec.compress(picture, quality=quality, tile=side, limits=limits)
         seconds = time.perf_counter() - start
-        return coded, Row(picture.width, picture.height, len(coded), seconds, quality)
+        return Output(coded, Row(picture.width, picture.height, len(coded), seconds, quality))
 
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of large pictures. Neither says anything about the
-        # result, and the text would stand between the lines about the files.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        code = batch.run(jobs, convert)
-    context.exit(code)
+    context.exit(batch.run(jobs, convert))
+
+
+def _opened(data: bytes, strip: Collection[str], limits: Limits) -> Image.Image:
+    """Returns a picture, refused before its pixels are read when it has too many."""
+    from PIL import Image
+
+    from ..codec.pictures import open_picture
+
+    usual = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2  # more than twice that is an error
+    try:
+        return open_picture(data, strip)
+    except ImageError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):
+            raise LimitError(
+                f"the picture is over the limit max_pixels={limits.max_pixels}"
+            ) from error
+        raise
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import time
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from ..format.container import FileInfo, open_info
-from ..format.errors import FormatError, ImageError
-from ..format.header import parse_header
-from .batch import Batch, arguments
+from ..format.errors import AecError, FormatError
+from ..format.header import HEADER_SIZE, Header, parse_header
+from ..format.limits import DEFAULT_LIMITS, Limits
+from .batch import Batch, Output, arguments
 from .codes import EXIT_CODES
-from .files import STANDARD, read_input
+from .files import STANDARD, Content, open_input, read_input
 from .kinds import kind_of
-from .naming import Job, is_folder, shown
-from .report import Row, complain, explain
-from .strip import KINDS, strip_option
+from .limits import limits_of, max_pixels_option, max_seconds_option
+from .naming import is_folder, shown
+from .report import Partial, Row, explain
+from .saving import drop_damaged_exif, lost_blocks, prepared, saving
+from .strip import strip_option
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..codec.api import Codec, Recovered
+
 __all__ = ["decompress", "read_aec"]
 
-_SAVE_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    # The picture has been through one lossy codec; a second one should not add what can be seen.
-    "AVIF": {"quality": 95},
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-}
-_CARRIERS = frozenset(("AVIF", "JPEG", "PNG", "TIFF", "WEBP"))  # formats that take all blocks
-_TIFF_XMP = 700  # the tag that holds an XMP packet
+_SCALES = {"1/2": 2, "1/4": 4, "1/8": 8}
+_REGION = re.compile(r"(\d+),(\d+),(\d+),(\d+)", re.ASCII)
+
+Region = tuple[int, int, int, int]
+
+
+def _region(_context: click.Context, _option: click.Parameter, value: str | None) -> Region | None:
+    if value is None:
+        return None
+    match = _REGION.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not X,Y,W,H, four numbers of pixels")
+    left, top, width, height = map(int, match.groups())
+    if not width or not height:
+        raise click.BadParameter(f"{value!r} has no pixels")
+    return left, top, width, height
 
 
 @click.command(short_help="Decompress .aec files to pictures.", epilog=EXIT_CODES)
@@ -43,11 +58,35 @@ _TIFF_XMP = 700  # the tag that holds an XMP packet
     metavar="EXT",
     help="Picture format where OUT does not say it: png, jpg, webp, ppm, ...  [default: png]",
 )
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    callback=_region,
+    help="Only the part W wide and H high that is X from the left and Y from the top, in pixels.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(tuple(_SCALES)),
+    metavar="|".join(_SCALES),
+    help="A smaller picture, in less time; X and Y of a region must be multiples of 2, 4, or 8.",
+)
+@click.option("--allow-partial", is_flag=True, help="Write what is left of a damaged file.")
 @strip_option
+@max_pixels_option
+@max_seconds_option
 @arguments
 @click.pass_context
 def decompress(
-    context: click.Context, /, extension: str | None, strip: frozenset[str], **shared: Any
+    context: click.Context,
+    /,
+    extension: str | None,
+    region: Region | None,
+    scale: str | None,
+    allow_partial: bool,
+    strip: frozenset[str],
+    max_pixels: int | None,
+    max_seconds: float | None,
+    **shared: Any,
 ) -> None:
     """Decompress .aec files to pictures, in any format that Pillow writes.
 
@@ -56,30 +95,126 @@ def decompress(
     --force.
 
     Metadata goes along to png, jpg, webp, avif and tif. For other formats, and with --strip, the
-    picture is turned upright and converted to sRGB, so that it looks the same without.
+    picture is turned upright and converted to sRGB, so that it looks the same without. A region is
+    counted in the pixels of the file, before EXIF says how to turn them.
+
+    Where --allow-partial finds something missing, photo.mask.png beside photo.png is white where
+    the pixels are exact, gray where damage is so near that they are not, and black where there
+    are none.
     """
+    if region is not None and allow_partial:
+        raise click.UsageError("--region and --allow-partial exclude each other")
+    divisor = 1 if scale is None else _SCALES[scale]
+    if region is not None and (region[0] % divisor or region[1] % divisor):
+        raise click.UsageError(f"with --scale {scale}, X and Y must be multiples of {divisor}")
     batch = Batch(**shared)
     format = _format(batch.output, extension)
-    jobs = batch.plan(f".{(extension or 'png').lower().lstrip('.')}")
-
-    def convert(job: Job) -> tuple[bytes, Row]:
-        data, info = read_aec(job.source)
-        codec = batch.codec()
-        start = time.perf_counter()
-        picture = codec.decompress(data)
-        seconds = time.perf_counter() - start
-        row = Row(picture.width, picture.height, len(data), seconds, info.quality)
-        return _saved(picture, format, strip), row
-
-    context.exit(batch.run(jobs, convert))
+    jobs = batch.plan(f".{(extension or 'png').lower().lstrip('.')}", masks=allow_partial)
+    decoding = Decoding(
+        format=format,
+        gone=frozenset(lost_blocks(format, strip)),
+        region=region,
+        scale=divisor,
+        allow_partial=allow_partial,
+        limits=limits_of(max_pixels, max_seconds),
+    )
+    context.exit(batch.run(jobs, lambda job: decoding.output(job.source, batch.codec)))
 
 
-def read_aec(name: str) -> tuple[bytes, FileInfo]:
+@dataclass(frozen=True)
+class Decoding:
+    """Holds what is to be made of each file: a picture in a format of Pillow, without the kinds of
+    blocks in ``gone``.
+    """
+
+    format: str
+    gone: frozenset[str]
+    region: Region | None
+    scale: int
+    allow_partial: bool
+    limits: Limits
+
+    def output(self, name: str, get_codec: Callable[[], Codec]) -> Output:
+        """Decodes a file; raises what reading and decoding raise, and click.UsageError for a region
+        that it does not have.
+        """
+        with ExitStack() as stack:
+            source: bytes | BinaryIO
+            if self.region is not None:  # the rest of the file is not needed
+                source = stack.enter_context(open_input(name, _check_start))
+            elif self.allow_partial:
+                source = read_input(name, _check_start)
+            else:
+                source, _ = read_aec(name, self.limits)
+            header, size = _described(source)
+            codec = get_codec()
+            start = time.perf_counter()
+            if self.allow_partial:
+                recovered = codec.recover(source, scale=self.scale, limits=self.limits)
+                picture = recovered.picture
+            else:
+                recovered = None
+                picture = self._decoded(codec, source)
+            seconds = time.perf_counter() - start
+        row = Row(
+            *picture.size,
+            size,
+            seconds,
+            header.quality * 100 / 255,
+            coded=(header.width, header.height),
+        )
+        drop_damaged_exif(picture, self.format, self.gone)
+        if recovered is None or not recovered.errors:
+            return Output(self._content(picture), row)
+        # The mask first: making the picture ready may turn its pixels and change its blocks.
+        mask = self._mask(recovered) if recovered.tiles_ok < recovered.tiles_total else None
+        partial = Partial(recovered.tiles_ok, recovered.tiles_total, _reason(recovered))
+        return Output(self._content(picture), row, partial, mask)
+
+    def _decoded(self, codec: Codec, source: bytes | BinaryIO) -> Image.Image:
+        try:
+            return codec.decompress(
+                source, region=self.region, scale=self.scale, limits=self.limits
+            )
+        except ValueError as error:
+            if isinstance(error, AecError) or self.region is None:
+                raise
+            raise click.UsageError(str(error)) from error
+
+    def _content(self, picture: Image.Image) -> Content:
+        return saving(prepared(picture, self.format, self.gone), self.format)
+
+    def _mask(self, recovered: Recovered) -> Content:
+        """Returns the mask as a PNG, turned where the pixels of the picture are."""
+        mask = recovered.mask
+        blocks = recovered.picture.info
+        mask.info.update({key: blocks[key] for key in ("exif", "xmp") if key in blocks})
+        mask = prepared(mask, self.format, self.gone)
+        mask.info.clear()
+        return saving(mask, "PNG")
+
+
+def _described(source: bytes | BinaryIO) -> tuple[Header, int]:
+    """Returns the header of a file, and its size in bytes."""
+    if isinstance(source, bytes):
+        return parse_header(source), len(source)
+    header = parse_header(source.read(HEADER_SIZE))
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    return header, size
+
+
+def _reason(recovered: Recovered) -> str:
+    first, *others = recovered.errors
+    return explain(first) + (f" (and {len(others)} more)" if others else "")
+
+
+def read_aec(name: str, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, FileInfo]:
     """Returns the bytes of an .aec file and their description, before anything is loaded to decode
     them; raises OSError, LimitError, or FormatError, with a hint if it is another kind of picture.
     """
     data = read_input(name, _check_start)
-    return data, open_info(data)
+    return data, open_info(data, limits)
 
 
 def _check_start(start: bytes) -> None:
@@ -116,56 +251,3 @@ def _format(output: str | None, extension: str | None) -> str:
             f"{shown(output)}: {what}; end the name with .png, or give --format png"
         )
     return format
-
-
-def _saved(picture: Image.Image, format: str, strip: Collection[str] = ()) -> bytes:
-    from PIL import ImageOps
-
-    from ..codec.metadata import settled
-
-    if format not in _CARRIERS:
-        strip = KINDS  # without its blocks, the picture would lie on its side in other colours
-    if strip:
-        picture = settled(picture, strip)
-    if format in ("AVIF", "TIFF"):
-        _drop_damaged_exif(picture)  # Pillow writes them from what it reads in the block
-    if format == "TIFF":
-        # Some readers of TIFF pass over the orientation, and Pillow (13.0) garbles pictures that
-        # have it when it maps them into memory.
-        picture = ImageOps.exif_transpose(picture)
-    buffer = io.BytesIO()
-    try:
-        picture.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **_blocks(picture, format))
-    except Exception as error:
-        # Each format has limits of its own on sides and modes, and its own way to say so.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"Pillow cannot write it as {format}: {reason}") from error
-    return buffer.getvalue()
-
-
-def _drop_damaged_exif(picture: Image.Image) -> None:
-    from PIL import Image
-
-    try:
-        Image.Exif().load(picture.info.get("exif", b""))
-    except Exception as error:
-        complain(f"warning: left out a damaged EXIF block: {explain(ImageError(str(error)))}")
-        del picture.info["exif"]
-
-
-def _blocks(picture: Image.Image, format: str) -> dict[str, Any]:
-    """Returns the options that make Pillow write the metadata of the picture in this format."""
-    from PIL import Image, PngImagePlugin
-
-    blocks: dict[str, Any] = {str(key): block for key, block in picture.info.items()}
-    if "xmp" not in blocks:
-        return blocks
-    if format == "PNG":
-        blocks["pnginfo"] = PngImagePlugin.PngInfo()
-        blocks["pnginfo"].add_itxt("XML:com.adobe.xmp", blocks.pop("xmp"))
-    elif format == "TIFF":
-        tags = Image.Exif()
-        tags.load(blocks.get("exif", b""))
-        tags[_TIFF_XMP] = blocks.pop("xmp")
-        blocks["exif"] = tags
-    return blocks

@@ -12,6 +12,7 @@ from ..format.container import ChunkInfo, FileInfo
 from ..format.errors import AecError
 from .codes import EXIT_CODES, code_of, exit_code
 from .decompress import read_aec
+from .limits import limits_of, max_pixels_option
 from .naming import refuse_terminals, shown
 from .report import complain, explain
 
@@ -24,16 +25,20 @@ _LISTED = 4  # more chunks of a kind in a row are summed up
 @click.command(short_help="Show what .aec files contain.", epilog=EXIT_CODES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file.")
+@max_pixels_option
 @click.pass_context
-def info(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
+def info(
+    context: click.Context, files: tuple[str, ...], as_json: bool, max_pixels: int | None
+) -> None:
     """Show size, quality and contents of .aec files, checksums checked and nothing decoded."""
     refuse_terminals(files)
+    limits = limits_of(max_pixels)
     found: list[tuple[str, FileInfo]] = []
     codes: list[int] = []
     for name in files:
         fields: dict[str, object] = {"input": name, "ok": True, "error": None}
         try:
-            _, description = read_aec(name)
+            _, description = read_aec(name, limits)
         except (AecError, OSError, MemoryError) as error:
             complain(explain(error), name)
             fields |= {"ok": False, "error": explain(error)}
@@ -64,22 +69,21 @@ def _details(name: str, info: FileInfo) -> str:
         rows.append((_BLOCKS[name], f"{size} bytes"))
     if info.tile_side:
         rows.append(("tiles", f"{info.tiles} with sides of up to {info.tile_side} pixels"))
-    for type, group in groupby(info.chunks, key=_kind):
+    for _, group in groupby(info.chunks, key=_kind):
         chunks = list(group)
         total = sum(chunk.length for chunk in chunks)
         where = f"{total} bytes at offset {chunks[0].offset}"
         if len(chunks) > _LISTED:
-            rows.append((f"chunks {type}", f"{len(chunks)}, {where} and after"))
+            types = ", ".join(sorted({chunk.type for chunk in chunks}))
+            rows.append((f"chunks {types}", f"{len(chunks)}, {where} and after"))
         else:
-            rows += [
-                (f"chunk {c.type}", f"{c.length} bytes at offset {c.offset}") for c in chunks
-            ]
+            rows += [(f"chunk {c.type}", f"{c.length} bytes at offset {c.offset}") for c in chunks]
     return _aligned(rows)
 
 
 def _kind(chunk: ChunkInfo) -> str:
-    """What neighbours in the listing are summed up as: alpha planes stand among the tiles."""
-    return "TILE, ALPH" if chunk.type in ("TILE", "ALPH") else chunk.type
+    """Returns what neighbours in the listing share: alpha planes stand among the tiles."""
+    return "TILE" if chunk.type == "ALPH" else chunk.type
 
 
 def _table(found: Sequence[tuple[str, FileInfo]]) -> str:

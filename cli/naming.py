@@ -10,9 +10,9 @@ from pathlib import PurePath
 
 import click
 
-from .files import STANDARD
+from .files import STANDARD, is_stream
 
-__all__ = ["Job", "is_folder", "plan", "refuse_terminals", "shown"]
+__all__ = ["Job", "is_folder", "mask_name", "plan", "refuse_terminals", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,12 @@ class Job:
     target: str
 
 
-def plan(inputs: Sequence[str], output: str | None, suffix: str) -> list[Job]:
+def plan(
+    inputs: Sequence[str], output: str | None, suffix: str, *, masks: bool = False
+) -> list[Job]:
     """Returns one job per input, outputs named after the inputs with ``suffix`` (such as ".aec")
-    unless ``output`` names a file; raises click.UsageError when outputs would collide or the
-    arguments contradict each other.
+    unless ``output`` names a file; raises click.UsageError when outputs, each with its mask if
+    there may be ``masks``, would collide or the arguments contradict each other.
     """
     if STANDARD in inputs and len(inputs) > 1:
         raise click.UsageError("'-' (standard input) must be the only input")
@@ -43,9 +45,14 @@ def plan(inputs: Sequence[str], output: str | None, suffix: str) -> list[Job]:
             f"{len(inputs)} inputs need a folder for their outputs; "
             f"end its name with a slash: -o {shown(output)}/"
         )
-    _check_collisions(jobs)
+    _check_collisions(jobs, masks)
     refuse_terminals(inputs, [job.target for job in jobs])
     return jobs
+
+
+def mask_name(target: str) -> str | None:
+    """Returns the name for the mask of the picture in ``target``, or None beside a stream."""
+    return None if is_stream(target) else f"{os.path.splitext(target)[0]}.mask.png"
 
 
 def is_folder(output: str) -> bool:
@@ -78,21 +85,22 @@ def _renamed(name: str, suffix: str) -> str:
     return PurePath(name).stem + suffix
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
+def _check_collisions(jobs: Sequence[Job], masks: bool) -> None:
     sources = {_identity(job.source): job.source for job in jobs if job.source != STANDARD}
     taken: dict[str, str] = {}
     for job in jobs:
         if job.target == STANDARD:
             continue
-        key = _identity(job.target)
-        if key in sources:
-            raise click.UsageError(f"{shown(job.target)} is an input and an output")
-        if key in taken:
-            raise click.UsageError(
-                f"{shown(taken[key])} and {shown(job.source)} "
-                f"would both be written to {shown(job.target)}"
-            )
-        taken[key] = job.source
+        for target in filter(None, (job.target, mask_name(job.target) if masks else None)):
+            key = _identity(target)
+            if key in sources:
+                raise click.UsageError(f"{shown(target)} is an input and an output")
+            if key in taken:
+                raise click.UsageError(
+                    f"{shown(taken[key])} and {shown(job.source)} "
+                    f"would both be written to {shown(target)}"
+                )
+            taken[key] = job.source
 
 
 def _identity(name: str) -> str:

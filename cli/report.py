@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 import click
 
 from ..format.errors import AecError
 from .naming import Job, shown
 
-__all__ = ["Report", "Row", "complain", "explain", "is_foreseen"]
+__all__ = ["Partial", "Report", "Row", "complain", "explain", "is_foreseen", "warnings_told"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """Describes one coded picture: sides in pixels, ``bytes`` of the .aec file in both directions,
     ``bpp`` in bits of that file per pixel, ``seconds`` of coding alone, quality from 0 to 100.
+    ``coded`` is the size of the picture in the file where that is not the one that was written.
     """
 
     width: int
@@ -26,10 +30,27 @@ class Row:
     bytes: int
     seconds: float
     quality: float
+    coded: tuple[int, int] | None = None
 
     @property
     def bpp(self) -> float:
-        return 8 * self.bytes / (self.width * self.height)
+        width, height = self.coded or (self.width, self.height)
+        return 8 * self.bytes / (width * height)
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Says that a picture is not whole: how many of its tiles are intact, what is wrong, and the
+    name of the mask that was written, if any.
+    """
+
+    tiles_ok: int
+    tiles_total: int
+    reason: str
+    mask: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.tiles_ok} of {self.tiles_total} tiles are intact: {self.reason}"
 
 
 _NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality")
@@ -37,12 +58,12 @@ _NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality")
 
 def is_foreseen(error: Exception) -> bool:
     """Says whether the error is about a file or the machine; any other kind is a bug in aec."""
-    return isinstance(error, (AecError, OSError, MemoryError))
+    return isinstance(error, (AecError, OSError, MemoryError, click.UsageError))
 
 
 def explain(error: Exception) -> str:
     """Returns one line that says what is wrong, without the name of the file."""
-    if isinstance(error, AecError):
+    if isinstance(error, (AecError, click.UsageError)):
         return " ".join(str(error).split())
     if isinstance(error, IsADirectoryError):
         return "is a folder; name the files in it"
@@ -59,6 +80,22 @@ def complain(message: str, name: str | None = None) -> None:
     click.echo(f"aec: {about}{message}", err=True)
 
 
+@contextmanager
+def warnings_told(before: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Prints each warning of the codec as a message, all at the end, after a call of ``before``."""
+    with warnings.catch_warnings(record=True) as caught:
+        # Pillow warns of odd metadata and of large pictures. Neither says anything about the
+        # result, and the text would stand between the lines about the files.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            yield
+        finally:
+            # Such as a device that does not compute exactly; the place in the code is no news.
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                before()
+                complain(f"warning: {message}")
+
+
 class Report:
     """Prints a line per file: for people unless ``quiet``, as JSON on stdout with ``as_json``; and
     while ``total`` files are worked on, where the work is, if stderr is a terminal.
@@ -69,7 +106,7 @@ class Report:
         self.as_json = as_json
         self.quiet = quiet
         self.progress = progress and total > 1 and not quiet and sys.stderr.isatty()
-        self.counts = {"done": 0, "skipped": 0, "failed": 0}
+        self.counts = {"done": 0, "partial": 0, "skipped": 0, "failed": 0}
         self._width = 0  # columns that the progress line takes at the moment
 
     def begin(self, job: Job) -> None:
@@ -90,11 +127,16 @@ class Report:
 
     def done(self, job: Job, row: Row) -> None:
         self.counts["done"] += 1
-        self._line(
-            f"{shown(job.source)} -> {shown(job.target)}  {row.width}x{row.height}  "
-            f"{row.bytes} bytes  {row.bpp:.3f} bpp  {row.seconds:.2f} s"
-        )
+        self._written(job, row)
         self._json(job, ok=True, row=row)
+
+    def partial(self, job: Job, row: Row, partial: Partial) -> None:
+        self.counts["partial"] += 1
+        self.clear()
+        where = "no mask was written" if partial.mask is None else f"mask: {shown(partial.mask)}"
+        complain(f"warning: {partial} ({where})", job.source)
+        self._written(job, row)
+        self._json(job, ok=False, row=row, error=str(partial), partial=partial)
 
     def skipped(self, job: Job) -> None:
         self.counts["skipped"] += 1
@@ -111,7 +153,14 @@ class Report:
         """Sums up a batch."""
         self.clear()
         if self.total > 1:
-            self._line(", ".join(f"{count} {what}" for what, count in self.counts.items()))
+            counts = [f"{n} {what}" for what, n in self.counts.items() if n or what != "partial"]
+            self._line(", ".join(counts))
+
+    def _written(self, job: Job, row: Row) -> None:
+        self._line(
+            f"{shown(job.source)} -> {shown(job.target)}  {row.width}x{row.height}  "
+            f"{row.bytes} bytes  {row.bpp:.3f} bpp  {row.seconds:.2f} s"
+        )
 
     def _line(self, text: str) -> None:
         self.clear()
@@ -126,6 +175,7 @@ class Report:
         row: Row | None = None,
         error: str | None = None,
         skipped: bool = False,
+        partial: Partial | None = None,
     ) -> None:
         if not self.as_json:
             return
@@ -137,4 +187,5 @@ class Report:
             "error": error,
         }
         fields |= {name: getattr(row, name, None) for name in _NUMBERS}
+        fields["partial"] = None if partial is None else asdict(partial)
         click.echo(json.dumps(fields))

@@ -12,8 +12,9 @@ import click
 from .batch import CannotStart, device_option, load_codec
 from .codes import EXIT_CODES, code_of, exit_code
 from .decompress import read_aec
+from .limits import limits_of, max_pixels_option, max_seconds_option
 from .naming import refuse_terminals, shown
-from .report import complain, explain, is_foreseen
+from .report import complain, explain, is_foreseen, warnings_told
 
 if TYPE_CHECKING:
     from ..codec.api import Codec
@@ -25,6 +26,8 @@ __all__ = ["verify"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--fast", is_flag=True, help="Check the container only, and decode no symbols.")
 @device_option
+@max_pixels_option
+@max_seconds_option
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -34,6 +37,8 @@ def verify(
     files: tuple[str, ...],
     fast: bool,
     device: str,
+    max_pixels: int | None,
+    max_seconds: float | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -41,17 +46,19 @@ def verify(
     write nothing. A file that passes decompresses on this machine.
     """
     refuse_terminals(files)
+    limits = limits_of(max_pixels, max_seconds)
     codec: Codec | None = None
     codes: list[int] = []
     for name in files:
         start = time.perf_counter()
         fields: dict[str, object] = {"input": name, "ok": False, "error": None}
         try:
-            data, info = read_aec(name)
+            data, info = read_aec(name, limits)
             if not fast:
                 codec = codec or load_codec(device)
                 start = time.perf_counter()
-                codec.verify(data)
+                with warnings_told():
+                    codec.verify(data, limits=limits)
         except CannotStart as error:
             complain(str(error))
             context.exit(exit_code([*codes, error.code]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aec.cli.batch import Output
 from aec.cli.naming import Job
 from aec.cli.report import Row
 from aec.format.errors import ImageError
@@ -21,8 +22,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 ROW = Row(width=8, height=4, bytes=5, seconds=0.25, quality=75.0)
 
 
-def copy(job: Job) -> tuple[bytes, Row]:
-    return Path(job.source).read_bytes(), ROW
+def copy(job: Job) -> Output:
+    return Output(Path(job.source).read_bytes(), ROW)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_a_batch_goes_on_after_errors(
     for name in "abc":
         (tmp_path / name).write_text(name)
 
-    def convert(job: Job) -> tuple[bytes, Row]:
+    def convert(job: Job) -> Output:
         if Path(job.source).name in bad:
             raise ImageError("no good\nat all")
         return copy(job)
@@ -76,7 +77,7 @@ def test_json_has_a_line_for_every_file(tmp_path: Path, capsys: pytest.CaptureFi
     for name in ("a", "b", "b.aec", "c"):
         (tmp_path / name).touch()
 
-    def convert(job: Job) -> tuple[bytes, Row]:
+    def convert(job: Job) -> Output:
         if job.source.endswith("c"):
             raise ImageError("no good")
         return copy(job)
@@ -95,7 +96,7 @@ def test_json_has_a_line_for_every_file(tmp_path: Path, capsys: pytest.CaptureFi
     rows = [json.loads(line) for line in out.splitlines()]
     for name, row, fields in zip("abc", rows, expected, strict=True):
         path = str(tmp_path / name)
-        assert row == {"input": path, "output": f"{path}.aec", **fields}
+        assert row == {"input": path, "output": f"{path}.aec", "partial": None, **fields}
 
 
 def test_quiet_leaves_only_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +130,7 @@ def test_an_output_that_appears_during_the_work_is_kept(
 ) -> None:
     (tmp_path / "a").touch()
 
-    def convert(job: Job) -> tuple[bytes, Row]:
+    def convert(job: Job) -> Output:
         Path(job.target).write_text("somebody else's")
         return copy(job)
 
@@ -156,7 +157,7 @@ def test_an_error_nobody_foresaw_does_not_stop_the_others(
     for name in "ab":
         (tmp_path / name).touch()
 
-    def convert(job: Job) -> tuple[bytes, Row]:
+    def convert(job: Job) -> Output:
         if job.source.endswith("a"):
             raise error
         return copy(job)
@@ -175,7 +176,7 @@ def test_ctrl_c_stops_the_batch_and_keeps_what_is_done(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).touch()
 
-    def convert(job: Job) -> tuple[bytes, Row]:
+    def convert(job: Job) -> Output:
         if job.source.endswith("b"):
             raise KeyboardInterrupt
         return copy(job)

@@ -133,7 +133,7 @@ def test_json_describes_the_coded_file(folder: Path) -> None:
         row = json.loads(aec_run(verb, source, "-o", target, "--json", *options).stdout)
         size = os.path.getsize("photo.aec")
         assert list(row)[:5] == ["input", "output", "ok", "skipped", "error"]
-        assert list(row)[5:] == ["bytes", "bpp", "width", "height", "seconds", "quality"]
+        assert list(row)[5:] == ["bytes", "bpp", "width", "height", "seconds", "quality", "partial"]
         assert (row["input"], row["output"]) == (source, target)
         assert (row["ok"], row["skipped"], row["error"]) == (True, False, None)
         assert (row["width"], row["height"], row["bytes"]) == (160, 100, size)

@@ -1,5 +1,5 @@
-import io
 import os
+import runpy
 import signal
 import stat
 import subprocess
@@ -12,19 +12,14 @@ from typing import Any
 import pytest
 
 from aec.cli import files
-from aec.cli.files import is_taken, read_input, write_atomic, write_output
+from aec.cli.files import is_taken, open_input, read_input, write_atomic, write_output
 from aec.format.errors import LimitError
 
+faults = runpy.run_path(str(Path(__file__).with_name("faults.py")))
+no_links, writes = faults["no_links"], faults["writes"]
+names = runpy.run_path(str(Path(__file__).with_name("running.py")))["names"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 OLD, NEW = b"what was there", b"what comes instead" * 1000
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def no_links(*_args: object, **_options: object) -> None:
-    raise PermissionError(1, "Operation not permitted")  # what Linux says on FAT
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -136,60 +131,6 @@ def test_a_relative_name_is_written_to_the_working_folder(
     assert names(tmp_path) == ["a.aec"]
 
 
-class Faults:
-    """Lets the n-th system call of a write fail, whichever it is."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
-        self.calls: list[str] = []
-        self.at = at
-        self.error = error
-        for name in ("fsync", "replace", "link"):
-            patch.setattr(os, name, self.wrapped(name, getattr(os, name)))
-        patch.setattr(files, "open", self.open, raising=False)
-
-    def step(self, name: str) -> None:
-        self.calls.append(name)
-        if len(self.calls) - 1 == self.at:
-            raise self.error
-
-    def wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            self.step(name)
-            return function(*args, **options)
-
-        return call
-
-    def open(self, path: str, mode: str) -> io.BufferedIOBase:
-        faults = self
-
-        class File(io.FileIO):
-            def write(self, data: Any) -> int:
-                faults.step("write")
-                return super().write(data[:700])  # the system may always take less than offered
-
-            def close(self) -> None:
-                if not self.closed:
-                    super().close()
-                    faults.step("close")
-
-        self.step("open")
-        return io.BufferedWriter(File(path, mode), buffer_size=4096)
-
-
-def writes(
-    path: Path, overwrite: bool, links: bool, at: int, error: BaseException
-) -> tuple[list[str], BaseException | None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if not links:
-            patch.setattr(os, "link", no_links)
-        faults = Faults(patch, at, error)
-        try:
-            write_atomic(path, NEW, overwrite=overwrite)
-        except BaseException as raised:
-            return faults.calls, raised
-        return faults.calls, None
-
-
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -197,7 +138,11 @@ def test_any_failing_call_leaves_everything_as_it_was(
     tmp_path: Path, links: bool, there: bool, error: BaseException
 ) -> None:
     path = tmp_path / "a.aec"
-    calls, raised = writes(path, there, links, -1, error)
+
+    def write() -> None:
+        write_atomic(path, NEW, overwrite=there)
+
+    calls, raised = writes(write, links, -1, error)
     assert raised is None and path.read_bytes() == NEW
     assert calls.count("write") > 20
     published = max(i for i, call in enumerate(calls) if call in ("link", "replace"))
@@ -205,7 +150,7 @@ def test_any_failing_call_leaves_everything_as_it_was(
         path.unlink(missing_ok=True)
         if there:
             path.write_bytes(OLD)
-        _, raised = writes(path, there, links, at, error)
+        _, raised = writes(write, links, at, error)
         if raised is None:  # the link could not be made, and the other way worked
             assert calls[at] == "link" and isinstance(error, OSError)
             assert path.read_bytes() == NEW
@@ -213,6 +158,26 @@ def test_any_failing_call_leaves_everything_as_it_was(
             assert raised is error
             assert (path.read_bytes() == OLD) if there else not path.exists(), calls[at]
         assert names(tmp_path) == (["a.aec"] if path.exists() else [])
+
+
+def test_what_a_function_writes_is_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def write(file: Any) -> None:
+        file.write(b"....")
+        file.seek(1)
+        file.write(b"ab")
+
+    write_atomic(path, write, overwrite=False)
+    assert path.read_bytes() == b".ab."
+
+    def fail(file: Any) -> None:
+        file.write(NEW)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_atomic(path, fail, overwrite=True)
+    assert path.read_bytes() == b".ab." and names(tmp_path) == ["a"]
 
 
 def test_a_folder_that_cannot_be_synced_is_no_error(
@@ -350,6 +315,25 @@ def test_the_first_part_decides_whether_the_rest_is_read(
     assert seen == [NEW[:100]]
     assert read_input(str(path), seen.append) == NEW
     assert len(seen) == 2
+
+
+def test_a_file_is_opened_once_its_start_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "a.aec"
+    path.write_bytes(NEW)
+    seen: list[bytes] = []
+    with open_input(str(path), seen.append) as file:
+        assert file.read() == NEW
+        assert file.seek(5) == 5 and file.read(3) == NEW[5:8]
+    assert NEW.startswith(seen[0]) and seen[0]
+
+    def refuse(_start: bytes) -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"), open_input(str(path), refuse):
+        pass
+    for name, error in (("none", FileNotFoundError), (".", IsADirectoryError)):
+        with pytest.raises(error), open_input(str(tmp_path / name)):
+            pass
 
 
 def test_standard_streams() -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from aec.format.container import Tile, write_file
+from aec.format.header import Header
+
 running = runpy.run_path(str(Path(__file__).with_name("running.py")))
 aec_run = running["aec_run"]
 aec_process = running["aec_process"]
@@ -31,6 +34,27 @@ def test_info_describes_one_file(tmp_path: Path) -> None:
         "chunk TILE": "404 bytes at offset 32",
         "chunk AEND": "0 bytes at offset 448",
     }
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_info_sums_up_many_tiles(tmp_path: Path, count: int) -> None:
+    header = Header(64 * count, 64, quality=191, model_id=bytes(8), tile_log2=6)
+    data = write_file(header, [Tile(number, 0, bytes(12)) for number in range(count)])
+    path = tmp_path / "a.aec"
+    path.write_bytes(data)
+    lines = aec_run("info", path).output.splitlines()
+    values = [tuple(part.strip() for part in line.split("  ", 1)) for line in lines]
+    assert ("tiles", f"{count} with sides of up to 64 pixels") in values
+    first = 32 + 12 + 4 * count
+    tiles = [("chunks TILE", f"40, {20 * 40} bytes at offset {first} and after")]
+    if count == 2:
+        tiles = [("chunk TILE", f"20 bytes at offset {first + at}") for at in (0, 32)]
+    index = ("chunk TIDX", f"{4 * count} bytes at offset 32")
+    end = ("chunk AEND", f"0 bytes at offset {len(data) - 8}")
+    assert values[-len(tiles) - 2 :] == [index, *tiles, end]
+    (row,) = map(json.loads, aec_run("info", "--json", path).stdout.splitlines())
+    assert (row["tiles"], row["tile_side"]) == (count, 64)
+    assert [c["type"] for c in row["chunks"]] == ["TIDX", *["TILE"] * count, "AEND"]
 
 
 def test_info_lists_several_files(tmp_path: Path) -> None:

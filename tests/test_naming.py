@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aec.cli.naming import Job, plan, shown
+from aec.cli.naming import Job, mask_name, plan, shown
 
 
 def test_outputs_lie_beside_their_inputs() -> None:
@@ -58,6 +58,26 @@ def test_no_output_leaves_the_folder(tmp_path: Path) -> None:
 def test_contradictions_are_refused(inputs: list[str], output: str | None, message: str) -> None:
     with pytest.raises(click.UsageError, match=message):
         plan(inputs, output, ".aec")
+
+
+def test_a_mask_lies_beside_its_picture() -> None:
+    assert mask_name(os.path.join("x.y", "a.b.tif")) == os.path.join("x.y", "a.b.mask.png")
+    assert mask_name("a") == "a.mask.png"
+    assert mask_name("-") is None and mask_name(os.devnull) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        (["a.aec", "a.mask.aec"], None, r"would both be written to a\.mask\.png"),
+        (["a.mask.aec", "a.aec"], "out/", "would both be written to"),
+        (["a.mask.png"], "a.jpg", r"a\.mask\.png is an input and an output"),
+    ],
+)
+def test_masks_do_not_collide(inputs: list[str], output: str | None, message: str) -> None:
+    assert len(plan(inputs, output, ".png")) == len(inputs)
+    with pytest.raises(click.UsageError, match=message):
+        plan(inputs, output, ".png", masks=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need a privilege elsewhere")

@@ -198,7 +198,7 @@ assert not heavy, heavy
 
 
 def test_a_bug_is_told_from_a_bad_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: aec.Codec, data: bytes) -> None:
+    def broken(self: aec.Codec, data: bytes, **options: object) -> None:
         raise IndexError("out of range")
 
     monkeypatch.setattr(aec.Codec, "verify", broken)
