@@ -78,7 +78,7 @@ def container(
 
 def containers() -> list[bytes]:
     """Files with every part that the format has."""
-    note, copied = frame(b"meTa", b"anything"), frame(b"noTe")
+    note, copied = frame(b"meTa", b"anything"), frame(b"noTe", b"\0")
     blocks = [frame(b"iCCP", b"profile" * 9), frame(b"eXIf", b"II*\0"), frame(b"xMPd", b"<x/>")]
     return [
         container(7, 5),
