@@ -4,7 +4,6 @@ The tests try one bit in 211; AEC_EVERY_BIT=1 tries them all, which takes some m
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
