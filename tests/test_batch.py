@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from aec.cli.batch import Output
 from aec.cli.naming import Job
-from aec.cli.report import Row
+from aec.cli.report import Partial, Row
 from aec.format.errors import ImageError
 
 running = runpy.run_path(str(Path(__file__).with_name("running.py")))
@@ -170,6 +171,46 @@ def test_an_error_nobody_foresaw_does_not_stop_the_others(
         assert "Traceback" in err  # this is for us
     else:
         assert err == f"aec: {tmp_path / 'a'}: not enough memory\n"
+
+
+def test_a_warning_during_the_work_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").touch()
+
+    def convert(job: Job) -> Output:
+        for _ in range(2):
+            warnings.warn("short of memory", stacklevel=1)
+        return copy(job)
+
+    work = batch(tmp_path / "a", quiet=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert work.run(work.plan(".aec"), convert) == 0
+    assert capsys.readouterr().err == "aec: warning: short of memory\n"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_mask_is_written_with_its_picture_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], force: bool
+) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "a.mask.png").write_text("old")
+
+    def convert(job: Job) -> Output:
+        return Output(b"picture", ROW, Partial(1, 2, "a hole"), b"mask")
+
+    work = batch(tmp_path / "a", force=force, quiet=True)
+    assert work.run(work.plan(".png", masks=True), convert) == (3 if force else 1)
+    err = capsys.readouterr().err
+    if force:
+        assert f"a: warning: 1 of 2 tiles are intact: a hole (mask: {tmp_path}" in err
+        assert (tmp_path / "a.png").read_text() == "picture"
+        assert (tmp_path / "a.mask.png").read_text() == "mask"
+    else:
+        assert "a.mask.png exists; replace it with --force" in err
+        assert names(tmp_path) == ["a", "a.mask.png"]
+        assert (tmp_path / "a.mask.png").read_text() == "old"
 
 
 def test_ctrl_c_stops_the_batch_and_keeps_what_is_done(tmp_path: Path) -> None:

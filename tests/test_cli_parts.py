@@ -1,10 +1,12 @@
 """The options of `aec compress` and `aec decompress` for parts, sizes, damage and limits."""
 
+import errno
 import io
 import json
 import os
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,7 @@ def test_the_mask_is_turned_with_the_pixels(folder: Path, options: tuple[str, ..
     assert np.array_equal(pixels(out[-1]), np.rot90(pixels("kept.png"), -1))
 
 
-def test_the_mask_has_the_size_of_a_smaller_picture(folder: Path, codec: aec.Codec) -> None:
+def test_the_mask_has_the_size_of_a_smaller_picture(folder: Path) -> None:
     aec_run("decompress", "bad.aec", "--allow-partial", "--scale", "1/4", code=3)
     assert pixels("bad.mask.png").shape == pixels("bad.png").shape[:2] == (48, 80)
 
@@ -308,6 +310,23 @@ def test_more_seconds_than_allowed(folder: Path) -> None:
         result = aec_run(*args, "--max-seconds", 1e-9, code=5)
         assert "max_seconds" in result.stderr
         aec_run(*args, "--max-seconds", 600)
+
+
+@posix
+@pytest.mark.parametrize("extension", ["png", "ppm", "tif"])
+def test_a_full_disk_is_told_from_what_a_format_cannot_hold(folder: Path, extension: str) -> None:
+    code = """
+import resource, signal, sys
+from aec.cli.main import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
+main()
+"""
+    args = ("decompress", "sound.aec", "-o", f"a.{extension}")
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, check=False)
+    message = f"aec: sound.aec: cannot write a.{extension}: {os.strerror(errno.EFBIG)}\n"
+    assert (done.returncode, done.stderr.decode()) == (1, message)
+    assert names(folder) == ["bad.aec", "photo.png", "sound.aec"]
 
 
 def test_a_format_that_fails_half_way_leaves_nothing(folder: Path) -> None:

@@ -81,6 +81,13 @@ def test_info_as_json(tmp_path: Path) -> None:
     assert folder["error"] == "is a folder; name the files in it"
 
 
+def test_info_of_a_picture_above_the_usual_limit(tmp_path: Path) -> None:
+    (tmp_path / "a.aec").write_bytes(coded(20_000, 10_000))
+    assert "max_pixels=178956970" in aec_run("info", tmp_path / "a.aec", code=5).stderr
+    result = aec_run("info", tmp_path / "a.aec", "--max-pixels", 200_000_000)
+    assert "20000 x 10000 pixels" in result.stdout
+
+
 def test_info_reads_a_pipe() -> None:
     done = aec_process("info", "-", "--json", input=coded())
     assert done.returncode == 0
