@@ -121,7 +121,8 @@ class Batch:
             return FAILED
         try:
             with warnings_told(report.clear):
-                return self._write(job, convert(job), report)
+                output = convert(job)
+            return self._write(job, output, report)
         except CannotStart:
             raise
         except Exception as error:
@@ -136,22 +137,20 @@ class Batch:
     def _write(self, job: Job, output: Output, report: Report) -> int:
         """Writes the output of a job and returns the exit code that it calls for."""
         contents = {job.target: output.content}
-        mask = mask_name(job.target)
-        if output.mask is None or mask is None:
-            mask = None
-        else:  # first, so that there is never the picture alone
-            contents = {mask: output.mask, **contents}
+        mask = None if output.mask is None else mask_name(job.target)
         try:
-            if mask is None:
-                write_output(job.target, output.content, overwrite=self.force)
-            else:
-                write_together(contents, overwrite=self.force)
+            with warnings_told(report.clear):
+                if mask is None or output.mask is None:
+                    write_output(job.target, output.content, overwrite=self.force)
+                else:  # the mask first, so that there is never the picture alone
+                    contents = {mask: output.mask, **contents}
+                    write_together(contents, overwrite=self.force)
         except FileExistsError:  # it was not there before the work
             report.failed(job, _exists(next(filter(is_taken, contents), job.target)))
             return FAILED
-        except BrokenPipeError:
-            raise
         except OSError as error:
+            if job.target == STANDARD and isinstance(error, BrokenPipeError):
+                raise
             report.failed(job, f"cannot write {shown(job.target)}: {explain(error)}")
             return FAILED
         if output.partial is None:
