@@ -90,7 +90,7 @@ def containers() -> list[bytes]:
         container(200, 256, tile_log2=6, before=[*blocks, note], after=[copied]),
         container(130, 70, tile_log2=6, flags=2, opaque=[1, 4]),
         container(130, 140, tile_log2=7, flags=3, before=blocks, opaque=range(4)),
-        container(4096, 1, tile_log2=6, after=[note]),
+        container(1024, 1, tile_log2=6, after=[note]),
     ]
 
 
