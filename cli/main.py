@@ -65,14 +65,25 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Runs the program and ends the process."""
+    received: list[int] = []
+
+    def end(number: int, _frame: object) -> NoReturn:
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):  # the second is not known to Windows
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the last is not known to Windows
             number = getattr(signal, name, None)
-            # Ends like Ctrl-C, so that half-written files are removed; nohup stays in force.
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _terminated)
-    sys.exit(run())
-
-
-def _terminated(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
+            # All end like Ctrl-C, so that half-written files are removed; nohup stays in force.
+            usual = (signal.SIG_DFL, signal.default_int_handler)
+            if number is not None and signal.getsignal(number) in usual:
+                signal.signal(number, end)
+    try:
+        code = run()
+    except BaseException:
+        if not received:
+            raise
+    # Code that is not Python's, imports too, may make another error of a signal, or swallow it.
+    sys.exit(128 + received[0] if received else code)

@@ -24,6 +24,10 @@ ESCAPE_LIMIT = 2 ** (ESCAPE_BITS - 1) - 1
 Symbols = NDArray[np.int32]
 _T = TypeVar("_T")
 
+# constriction looks for numpy with its first array, and makes a panic of whatever interrupts that.
+# Here, it is not taken for a damaged file.
+constriction.stream.stack.AnsCoder(np.zeros(0, dtype=np.uint32))
+
 _ESCAPE_MODEL = constriction.stream.model.Uniform(2**ESCAPE_BITS)
 
 
