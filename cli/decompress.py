@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,8 +14,9 @@ import click
 
 from ..format.container import FileInfo, open_info
 from ..format.errors import AecError, FormatError
-from ..format.header import HEADER_SIZE, Header, parse_header
+from ..format.header import Header, parse_header
 from ..format.limits import DEFAULT_LIMITS, Limits
+from ..format.reader import PartReader
 from .batch import Batch, Output, arguments
 from .codes import EXIT_CODES
 from .files import STANDARD, Content, open_input, read_input
@@ -146,7 +147,7 @@ class Decoding:
                 source = read_input(name, _check_start)
             else:
                 source, _ = read_aec(name, self.limits)
-            header, size = _described(source)
+            header, size = self._described(source)
             codec = get_codec()
             start = time.perf_counter()
             if self.allow_partial:
@@ -171,11 +172,37 @@ class Decoding:
         partial = Partial(recovered.tiles_ok, recovered.tiles_total, _reason(recovered))
         return Output(self._content(picture), row, partial, mask)
 
+    def _described(self, source: bytes | BinaryIO) -> tuple[Header, int]:
+        """Returns the header of a file, and its size in bytes, once all is checked that needs no
+        codec; of a whole file, `read_aec` has done it.
+        """
+        if isinstance(source, bytes):
+            size = len(source)
+            if not self.allow_partial:
+                return parse_header(source), size
+        else:
+            size = source.seek(0, os.SEEK_END)
+            source.seek(0)
+        with self._usage_errors():
+            reader = PartReader(
+                source, self.limits, region=self.region, tolerant=self.allow_partial
+            )
+        reader.close()
+        if not isinstance(source, bytes):
+            source.seek(0)
+        return reader.header, size
+
     def _decoded(self, codec: Codec, source: bytes | BinaryIO) -> Image.Image:
-        try:
+        with self._usage_errors():
             return codec.decompress(
                 source, region=self.region, scale=self.scale, limits=self.limits
             )
+
+    @contextmanager
+    def _usage_errors(self) -> Iterator[None]:
+        """Turns what is wrong with the region into wrong usage."""
+        try:
+            yield
         except ValueError as error:
             if isinstance(error, AecError) or self.region is None:
                 raise
@@ -192,16 +219,6 @@ class Decoding:
         mask = prepared(mask, self.format, self.gone)
         mask.info.clear()
         return saving(mask, "PNG")
-
-
-def _described(source: bytes | BinaryIO) -> tuple[Header, int]:
-    """Returns the header of a file, and its size in bytes."""
-    if isinstance(source, bytes):
-        return parse_header(source), len(source)
-    header = parse_header(source.read(HEADER_SIZE))
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    return header, size
 
 
 def _reason(recovered: Recovered) -> str:

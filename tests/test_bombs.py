@@ -59,22 +59,39 @@ def test_refusing_costs_neither_time_nor_memory(rows: list[dict[str, Any]]) -> N
     assert last["heavy"] == []
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "decompress"])
-def test_the_program_refuses_them_before_it_loads_torch(tmp_path: Path, command: str) -> None:
-    for number, data in enumerate(bombs.BOMBS.values()):
-        (tmp_path / f"{number}.aec").write_bytes(data)
+COMMANDS = {
+    "info": "LimitError",
+    "verify": "LimitError",
+    "decompress": "LimitError",
+    "decompress --region 0,0,1,1": "region",
+    "decompress --allow-partial": "tolerant",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_program_refuses_them_before_it_loads_torch(
+    tmp_path: Path, command: str, rows: list[dict[str, Any]]
+) -> None:
+    names = []
+    for name, data in bombs.BOMBS.items():
+        # What is left of a file, or a part of it, may be sound: that is another test's matter.
+        found = {row["reader"]: row["outcome"] for row in rows if row.get("bomb") == name}
+        if found.get(COMMANDS[command], "LimitError") == "LimitError":
+            names.append(str(tmp_path / f"{len(names)}.aec"))
+            Path(names[-1]).write_bytes(data)
+    assert len(names) >= 7
     code = """
 import sys
 from aec.cli.main import run
+command = sys.argv[1].split()
 for name in sys.argv[2:]:
-    assert run([sys.argv[1], name]) == 5, name
+    assert run([*command, name]) == 5, name
 heavy = {"torch", "numpy", "constriction", "safetensors"} & set(sys.modules)
 assert not heavy, heavy
 """
-    names = sorted(map(str, tmp_path.glob("*.aec")))
     done = subprocess.run(
         [sys.executable, "-c", code, command, *names], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stderr.splitlines()) == len(bombs.BOMBS)
-    assert sorted(map(str, tmp_path.iterdir())) == names
+    assert len(done.stderr.splitlines()) == len(names)
+    assert sorted(map(str, tmp_path.iterdir())) == sorted(names)
