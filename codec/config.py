@@ -10,6 +10,9 @@ Z_STRIDE = 64
 #: The trunk works at 1/8 on PixelUnshuffle(8) of the picture.
 TRUNK_STRIDE = 8
 
+#: A picture can be decoded to 1 / scale of its size.
+SCALES = (1, 2, 4, 8)
+
 #: Qualities a file can name; the public scale 0..100 maps linearly onto these.
 QUALITY_LEVELS = 256
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..format.errors import ModelIntegrityError
 from . import graph
-from .config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS, STEP_XOR, ModelConfig
+from .config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR, ModelConfig
 from .integer import (
     ACTIVATION_MAX,
     LAYER_TENSORS,
@@ -113,7 +113,11 @@ class Decoder:
             graph.context(entropy, cfg, step, feature, y_hat if step else None)
         synthesis = BoundOps(tensors, SYNTHESIS_BITS)
         u = synthesis.clamp("g_s.input", torch.zeros(1, 1, cfg.m))
-        graph.g_s(synthesis, cfg, u, 0)
+        for name, side in graph.PIXEL_SIDES.items():
+            if tensors[f"{name}.weight"].shape[:1] != (3 * side**2,):
+                raise ModelIntegrityError(f"layer {name}: shape is not of {3 * side**2} outputs")
+        for scale in SCALES:
+            graph.g_s(synthesis, cfg, u, 0, scale)
         widths = {"h_s.up16": cfg.c_h, "context.head.0.0": cfg.c_ctx}
         widths |= {"g_s.up": cfg.c16, "g_s.leave": cfg.c8}
         for name, width in widths.items():
@@ -142,21 +146,22 @@ class Decoder:
 
     def halo(self, scale: int = 1) -> int:
         """How many cells of y on each side of a cell take part in its pixels at 1/scale size."""
-        cfg = self.cfg
-        return cfg.g_s_blocks16 + (cfg.g_s_blocks8 + 1) // 2  # each block looks one cell further
+        # each block looks one of its cells further
+        rest = 1 if scale > 1 else (self.cfg.g_s_blocks8 + 1) // 2
+        return self.cfg.g_s_blocks16 + rest
 
     def synthesis(self, y_hat: Tensor, quality: int, scale: int = 1) -> Tensor:
         """y_hat (H/16, W/16, M) at 2^-7 to pixels (H/scale, W/scale, 3) uint8.
 
-        Raises ValueError for a scale that the decoder does not have.
+        Raises ValueError when `scale` is none of SCALES.
         """
-        if scale != 1:
-            raise ValueError(f"scale {scale}: only 1 is possible")
+        if scale not in SCALES:
+            raise ValueError(f"scale must be one of {SCALES}, got {scale}")
         shift = ENTROPY_BITS + GAIN_BITS - SYNTHESIS_BITS
         # at most 2^17 * 2^24: float64 is exact
         u = y_hat.double() * self.inverse_gain[quality]
         u = torch.floor(u * 2.0**-shift + 0.5).clamp_(-self.input_high, self.input_high)
-        pixels = graph.g_s(self.pixels, self.cfg, u.float(), quality)
+        pixels = graph.g_s(self.pixels, self.cfg, u.float(), quality, scale)
         pixels = pixels.mul_(2.0**-PIXEL_BITS).add_(0.5).floor_().clamp_(0, 255)
         return pixels.to(torch.uint8)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .config import STEP_XOR
+from .config import SCALES, STEP_XOR
 from .decoder import new_y_hat, place
 
 if TYPE_CHECKING:
@@ -115,5 +115,8 @@ def canary(decoder: Decoder) -> tuple[int, int]:
         symbols = zlib.crc32(index.cpu().numpy().tobytes(), symbols)
         symbols = zlib.crc32(mu.cpu().numpy().astype("<i4").tobytes(), symbols)
         place(y_hat, step, mu, residual)
-    pixels = decoder.synthesis(y_hat, CANARY_QUALITY)
-    return symbols, zlib.crc32(pixels.cpu().numpy().tobytes())
+    pixels = 0
+    for scale in SCALES:
+        picture = decoder.synthesis(y_hat, CANARY_QUALITY, scale)
+        pixels = zlib.crc32(picture.cpu().numpy().tobytes(), pixels)
+    return symbols, pixels

@@ -13,8 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .config import GROUPS, STEP_XOR, TRUNK_STRIDE, Y_STRIDE, ModelConfig
+from .config import GROUPS, SCALES, STEP_XOR, TRUNK_STRIDE, Y_STRIDE, ModelConfig
 from .integer import pixel_shuffle
+
+#: The layers that give pixels, and the side of the square of them that each gives for a cell.
+PIXEL_SIDES = {"g_s.leave": TRUNK_STRIDE, "g_s.shortcut": Y_STRIDE}
+PIXEL_SIDES |= {f"g_s.leave{scale}": Y_STRIDE // scale for scale in SCALES[1:]}
 
 
 class Ops(Protocol):
@@ -74,13 +78,22 @@ def context(ops: Ops, cfg: ModelConfig, step: int, feature: Tensor, y_hat: Tenso
     return torch.stack(heads)
 
 
-def g_s(ops: Ops, cfg: ModelConfig, u: Tensor, quality: int) -> Tensor:
-    """Unscaled y_hat (H/16, W/16, M) to pixels (H, W, 3), in sixteenths of a grey level."""
+def g_s(ops: Ops, cfg: ModelConfig, u: Tensor, quality: int, scale: int = 1) -> Tensor:
+    """Unscaled y_hat (H/16, W/16, M) to pixels (H/scale, W/scale, 3), in 16ths of a grey level."""
     f = ops.layer("g_s.enter", u, quality)
     for i in range(cfg.g_s_blocks16):
         f = trunk_block(ops, f"g_s.blocks16.{i}", f)
+    if scale > 1:
+        return g_s_small(ops, f, u, scale)
     f = pixel_shuffle(ops.layer("g_s.up", f, quality), 2)
     for i in range(cfg.g_s_blocks8):
         f = trunk_block(ops, f"g_s.blocks8.{i}", f)
     pixels = pixel_shuffle(ops.layer("g_s.leave", f), TRUNK_STRIDE)
     return pixels + pixel_shuffle(ops.layer("g_s.shortcut", u), Y_STRIDE)
+
+
+def g_s_small(ops: Ops, f: Tensor, u: Tensor, scale: int) -> Tensor:
+    """The rest of g_s for smaller pictures: one block in place of the half that works at 1/8."""
+    f = trunk_block(ops, "g_s.small", f)
+    ends = ops.layer(f"g_s.leave{scale}", torch.cat([f, u], dim=2))
+    return pixel_shuffle(ends, Y_STRIDE // scale)

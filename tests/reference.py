@@ -169,11 +169,14 @@ class Network:
             first = (p ^ X[s]) * self.m // 4
             y[p // 2 :: 2, p % 2 :: 2, first : first + self.m // 4] = value[p]
 
-    def pixels(self, y: Ints) -> Ints:
+    def pixels(self, y: Ints, scale: int = 1) -> Ints:
         u = self.K("g_s.input", (y * self.tensors["inverse_gain"][self.q] + 2**17) >> 18)
         t = self.L("g_s.enter", u)
         for name in self.blocks("g_s.blocks16"):
             t = self.T(name, t)
+        if scale > 1:  # 6.6
+            t = np.concatenate([self.T("g_s.small", t), u], axis=2)
+            return clamp((P(16 // scale, self.L(f"g_s.leave{scale}", t)) + 8) >> 4, 0, 255)
         t = P(2, self.L("g_s.up", t))
         for name in self.blocks("g_s.blocks8"):
             t = self.T(name, t)
@@ -213,14 +216,14 @@ def symbol_crc(z: Ints, residuals: list[Ints]) -> int:
     return zlib.crc32(b"".join(part.astype("<i2").tobytes() for part in [z, *residuals]))
 
 
-def decode(data: bytes, tensors: dict[str, Ints]) -> NDArray[np.uint8]:
-    """The pixels of a file: (H, W, 3), or (H, W) if it is gray."""
+def decode(data: bytes, tensors: dict[str, Ints], scale: int = 1) -> NDArray[np.uint8]:
+    """The pixels of a file at 1/scale of its size: (H, W, 3), or (H, W) if it is gray."""
     width, height, quality, flags, crc, words = read_container(data)
     network, ans = Network(tensors, quality), Ans(words)
     y, z, residuals = symbols_to_y(network, ans, height, width)
     assert symbol_crc(z, residuals) == crc
     assert (ans.x, ans.words) == (0, [])
-    pixels = network.pixels(y)[:height, :width]
+    pixels = network.pixels(y, scale)[: -(-height // scale), : -(-width // scale)]
     if flags & 1:
         pixels = (pixels.sum(axis=2) + 1) // 3
     return pixels.astype(np.uint8)
@@ -249,7 +252,8 @@ def canary(tensors: dict[str, Ints]) -> tuple[int, int]:
         crc = zlib.crc32(index.astype("u1").tobytes(), crc)
         crc = zlib.crc32(mu.astype("<i4").tobytes(), crc)
         network.place(s, y, mu, r)
-    return crc, zlib.crc32(network.pixels(y).astype("u1").tobytes())
+    pictures = [network.pixels(y, scale).astype("u1").tobytes() for scale in (1, 2, 4, 8)]
+    return crc, zlib.crc32(b"".join(pictures))
 
 
 SMALL = {"M": 8, "N": 3, "F": 5, "C": 6, "A": 7, "B": 4, "context": 1, "blocks16": 1, "blocks8": 2}
@@ -281,11 +285,13 @@ def layer_shapes(sizes: dict[str, int]) -> dict[str, tuple[tuple[int, ...], tupl
     blocks |= {f"g_s.blocks8.{b}": B for b in range(sizes["blocks8"])}
     layers |= {"g_s.enter": (M, A, True), "g_s.up": (A, 4 * B, True)}
     layers |= {"g_s.leave": (B, 192, False), "g_s.shortcut": (M, 768, False)}
+    blocks["g_s.small"] = A
     for name, width in blocks.items():
         layers |= {f"{name}.{part}": (width, width, False) for part in ("w1", "dw", "w2")}
         if name.startswith("g_s"):
             layers[f"{name}.w3"] = (width, 2 * width, False)
             layers[f"{name}.w4"] = (2 * width, width, False)
+    layers |= {f"g_s.leave{s}": (A + M, 768 // s**2, False) for s in (2, 4, 8)}
     return {
         name: (
             (outs, 3, 3) if name.endswith(".dw") else (outs, ins),

@@ -192,7 +192,8 @@ class Bounds(reference.Network):  # type: ignore[misc]
         f = self.features(np.full((1, 1, self.n), 127))
         for s in range(4):
             self.step(s, f, np.full((4, 4, self.m), 131071))
-        self.pixels(np.zeros((4, 4, self.m), np.int64))
+        for scale in (1, 2, 4, 8):
+            self.pixels(np.zeros((4, 4, self.m), np.int64), scale)
         return self.largest
 
 

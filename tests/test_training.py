@@ -197,7 +197,12 @@ def test_export_costs_little_and_its_files_decode(
     assert cost.bits < 1.01
     assert cost.psnr > -0.1
     data = codec.compress(pictures[0], quality=50)
-    assert codec.decompress(data).size == (192, 128)
+    whole = codec.decompress(data)
+    assert whole.size == (192, 128)
+    for scale in (2, 4, 8):
+        smaller = np.asarray(codec.decompress(data, scale=scale), np.float64)
+        averaged = np.asarray(whole.reduce(scale), np.float64)
+        assert np.mean((smaller - averaged) ** 2) < 9
 
 
 def test_export_from_the_command_line(trained: Path, folder: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .. import coding, graph
-from ..config import QUALITY_LEVELS, SCALE_LEVELS, STEP_XOR
+from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import ENTROPY_BITS, GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
@@ -23,13 +23,14 @@ from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
 from ..model import Model
 from .data import whole_cells
 from .floats import Q_AT, FloatDecoder, FloatLayer, FloatOps
+from .small import Sample, add_small, cut_samples
 from .tables import Counter, tables, z_prior
 
 MARGIN = 1.5  # clamps lie this far beyond the largest activation that calibration met
 WEIGHT_BITS = 14  # at most, so that weights fit 16 bits
 ENOUGH_BITS = 6  # a layer whose largest weight float32 would leave fewer bits goes to float64
-#: The linear shortcut carries the picture itself, so its weights get all bits whatever the type.
-FINE_LAYERS = ("g_s.shortcut",)
+#: These layers carry the picture itself, so their weights get all bits whatever the type.
+FINE_LAYERS = graph.PIXEL_SIDES.keys() - {"g_s.leave"}
 
 
 def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Tensor:
@@ -80,7 +81,7 @@ class ExportOps:
             half = len(high) // 2
             high[:half], low[:half] = Y_MAX, -Y_MAX  # mu: y_hat is clamped anyway
             high[half:], low[half:] = SCALE_LEVELS - 1, 0
-        if name in ("g_s.leave", "g_s.shortcut"):
+        if name in graph.PIXEL_SIDES:
             high[:], low[:] = 2**15, -(2**15)  # +-2048 grey levels
         self.out[f"{name}.low"] = _integers(low, torch.int32)
         self.out[f"{name}.high"] = _integers(high, torch.int32)
@@ -115,7 +116,8 @@ def integer_tensors(floats: FloatDecoder) -> dict[str, Tensor]:
             graph.context(entropy, cfg, step, feature, y_hat if step else None)
     synthesis = ExportOps(floats.ops, SYNTHESIS_BITS, out)
     u = synthesis.clamp("g_s.input", torch.zeros(1, 1, cfg.m))
-    graph.g_s(synthesis, cfg, u, 0)
+    for scale in SCALES:
+        graph.g_s(synthesis, cfg, u, 0, scale)
     out["inverse_gain"] = _integers(floats.gain * 2.0**GAIN_BITS, torch.int32)
     return out
 
@@ -125,9 +127,13 @@ def calibrate(
     counter: Counter,
     pictures: list[NDArray[np.uint8]],
     say: Callable[[str], None],
-) -> None:
-    """Runs pictures of at least 64 px a side at qualities over the whole scale: ranges, counts."""
+) -> list[Sample]:
+    """Runs pictures of at least 64 px a side at qualities over the whole scale: ranges, counts.
+
+    Returns samples of what the synthesis is given.
+    """
     model = floats.model
+    samples: list[Sample] = []
     with torch.inference_mode():
         for i, picture in enumerate(pictures):
             quality = (i * 97) % QUALITY_LEVELS
@@ -140,8 +146,10 @@ def calibrate(
             counter.cost = coding.error_cost(floats.gain[quality], quality)
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
+            samples += cut_samples(y_hat, quality, seed=i)
             if (i + 1) % 25 == 0:
                 say(f"calibrated on {i + 1} of {len(pictures)} pictures")
+    return samples
 
 
 def export(
@@ -159,7 +167,8 @@ def export(
     # of training, two rounds settle that.
     for _ in range(2):
         counter.believe(tables(counter, z_law))
-        calibrate(floats, counter, pictures, say)
+        samples = calibrate(floats, counter, pictures, say)
+    add_small(floats, samples, say)
     out = integer_tensors(floats) | tables(counter, z_law)
     decoder = Decoder(model.cfg, out, torch.device("cpu"))
     with exact_arithmetic():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from ..model import INDEX_GAIN, INDEX_START, Y_UNIT, Model
 
 #: q of each quality index
 Q_AT = torch.linspace(0, 1, QUALITY_LEVELS)
+GREY = 255.0  # grey levels in the float model's range of pixels
+
+Convolution = Pointwise | PointwiseQ | Depthwise
 
 
 class FloatLayer:
@@ -70,31 +75,13 @@ def float_layers(model: Model) -> dict[str, FloatLayer]:
     """
     layers: dict[str, FloatLayer] = {}
 
-    def add(
-        name: str,
-        module: Pointwise | PointwiseQ | Depthwise,
-        *,
-        scale: float = 1.0,
-        inputs: float | Tensor = 1.0,
-        bits: int,
-        relu: bool = False,
-    ) -> None:
-        bias = module.bias_q(Q_AT)[:, :, 0, 0] if isinstance(module, PointwiseQ) else module.bias
-        weight = module.weight.squeeze(1) if isinstance(module, Depthwise) else module.weight
-        layers[name] = FloatLayer(weight * inputs * scale, bias * scale, out_bits=bits, relu=relu)
+    def add(name: str, module: Convolution, **how: Any) -> None:
+        layers[name] = _folded(module, **how)
 
     def entropy_block(name: str, block: EntropyBlock) -> None:
         add(f"{name}.w1", block.w1, bits=ENTROPY_BITS, relu=True)
         add(f"{name}.dw", block.dw, bits=ENTROPY_BITS, relu=True)
         add(f"{name}.w2", block.w2, bits=ENTROPY_BITS)
-
-    def trunk_block(name: str, block: TrunkBlock) -> None:
-        bits = SYNTHESIS_BITS
-        add(f"{name}.w1", block.w1, scale=4 / 3, bits=bits)
-        add(f"{name}.dw", block.dw, inputs=3 / 4, bits=bits)
-        add(f"{name}.w2", block.w2, bits=bits)
-        add(f"{name}.w3", block.w3, scale=4 / 3, bits=bits)
-        add(f"{name}.w4", block.w4, inputs=3 / 4, bits=bits)
 
     h_s = model.h_s
     add("h_s.enter", h_s.enter, bits=ENTROPY_BITS)
@@ -121,13 +108,38 @@ def float_layers(model: Model) -> dict[str, FloatLayer]:
     add("g_s.up", g_s.up, bits=SYNTHESIS_BITS)
     for name in ("blocks16", "blocks8"):
         for i, block in enumerate(getattr(g_s, name)):
-            trunk_block(f"g_s.{name}.{i}", block)
-    grey = 255.0
-    add("g_s.leave", g_s.leave, scale=grey, bits=PIXEL_BITS)
-    layers["g_s.leave"].bias += grey / 2
+            layers |= trunk_layers(f"g_s.{name}.{i}", block)
+    add("g_s.leave", g_s.leave, scale=GREY, bits=PIXEL_BITS)
+    layers["g_s.leave"].bias += GREY / 2
     none = torch.zeros(g_s.shortcut.shape[0])
-    layers["g_s.shortcut"] = FloatLayer(g_s.shortcut * grey, none, out_bits=PIXEL_BITS)
+    layers["g_s.shortcut"] = FloatLayer(g_s.shortcut * GREY, none, out_bits=PIXEL_BITS)
     return layers
+
+
+def trunk_layers(name: str, block: TrunkBlock) -> dict[str, FloatLayer]:
+    """The layers of a block of the synthesis."""
+    bits = SYNTHESIS_BITS
+    return {
+        f"{name}.w1": _folded(block.w1, scale=4 / 3, bits=bits),
+        f"{name}.dw": _folded(block.dw, inputs=3 / 4, bits=bits),
+        f"{name}.w2": _folded(block.w2, bits=bits),
+        f"{name}.w3": _folded(block.w3, scale=4 / 3, bits=bits),
+        f"{name}.w4": _folded(block.w4, inputs=3 / 4, bits=bits),
+    }
+
+
+def _folded(
+    module: Convolution,
+    *,
+    scale: float = 1.0,
+    inputs: float | Tensor = 1.0,
+    bits: int,
+    relu: bool = False,
+) -> FloatLayer:
+    """A layer of the model that takes its inputs divided by `inputs` and gives `scale` times."""
+    bias = module.bias_q(Q_AT)[:, :, 0, 0] if isinstance(module, PointwiseQ) else module.bias
+    weight = module.weight.squeeze(1) if isinstance(module, Depthwise) else module.weight
+    return FloatLayer(weight * inputs * scale, bias * scale, out_bits=bits, relu=relu)
 
 
 def _head(head: Pointwise) -> FloatLayer:
