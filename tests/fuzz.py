@@ -12,7 +12,6 @@ other, or damage that nobody notices; its file is saved, named by seed and numbe
 """
 
 import argparse
-import gc
 import io
 import multiprocessing
 import sys
@@ -35,7 +34,7 @@ from aec.format.reader import PartReader
 
 CONTAINER_SECONDS = 0.05
 DECODE_SECONDS = 0.5
-GROWTH = 32 << 10  # KiB, of the peak of a process after its first mutants
+GROWTH = 32 << 10  # KiB, of the peak of a process, for a mutant and for all after the first ones
 WARM_UP = {"container": 2000, "decode": 50}
 BLOCK = 2500
 MAX_TILES = 16  # that are asked of a reader one by one
@@ -45,18 +44,22 @@ SEEN = {"flip", "set", "delete", "insert"}  # edits that no checksum may miss
 
 @dataclass
 class Tally:
-    """What became of many mutants: counts by reader and class, findings, the longest times (s)."""
+    """What became of many mutants: counts by reader and class, findings, the longest times (s), and
+    by how much (KiB) the peak of the memory grew.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[tuple[str, bytes]] = field(default_factory=list)
     worst: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    growth: int = 0
 
     def add(self, other: "Tally") -> None:
         """Takes in the counts of another one."""
         self.counts += other.counts
         self.findings += other.findings
         self.seconds += other.seconds
+        self.growth = max(self.growth, other.growth)
         for name, seconds in other.worst.items():
             self.worst[name] = max(seconds, self.worst.get(name, 0.0))
 
@@ -200,37 +203,48 @@ class DecodeFuzz:
             tally.findings.append(("other words, no error", data))
         elif words and changed:
             tally.counts["words: detected"] += 1
+        if number % RECOVER_EVERY == 1:
+            region = region_of(data)
+            part, _, _ = call("region", lambda: self.codec.decompress(data, region=region))
+            if part is not None and (words or picture is not None):
+                whole = self.clean[mutant.source] if words else picture
+                left, top, width, height = region
+                wanted = whole.crop((left, top, left + width, top + height))
+                if part.tobytes() != wanted.tobytes():
+                    tally.findings.append(("a region has other pixels than the picture", data))
         if number % RECOVER_EVERY:
             return
-        left, _, _ = call("recover", lambda: self.codec.recover(data))
-        if words and changed and left is not None:
-            self._confined(mutant, left, tally)
-        if picture is not None and left is not None:
-            same = left.picture.tobytes() == picture.tobytes()
-            if not same or left.errors or left.tiles_ok != left.tiles_total:
+        rest, _, _ = call("recover", lambda: self.codec.recover(data))
+        if words and changed and rest is not None:
+            self._confined(mutant, rest, tally)
+        if picture is not None and rest is not None:
+            same = rest.picture.tobytes() == picture.tobytes()
+            if not same or rest.errors or rest.tiles_ok != rest.tiles_total:
                 tally.findings.append(("recover differs from decompress", data))
-        if picture is not None and left is None:
+        if picture is not None and rest is None:
             tally.findings.append(("recover fails where decompress does not", data))
 
-    def _confined(self, mutant: Mutant, left: Any, tally: Tally) -> None:
+    def _confined(self, mutant: Mutant, rest: Any, tally: Tally) -> None:
         """One tile is lost, and pixels that are said to be exact are."""
         import numpy as np
 
-        exact = np.asarray(left.mask) == 255
-        clean, found = np.asarray(self.clean[mutant.source]), np.asarray(left.picture)
-        if left.tiles_ok != left.tiles_total - 1 or not (clean[exact] == found[exact]).all():
+        exact = np.asarray(rest.mask) == 255
+        clean, found = np.asarray(self.clean[mutant.source]), np.asarray(rest.picture)
+        if rest.tiles_ok != rest.tiles_total - 1 or not (clean[exact] == found[exact]).all():
             tally.findings.append(("recovered pixels are not those of the picture", mutant.data))
 
 
 _fuzz: ContainerFuzz | DecodeFuzz
+_peak: int
 
 
 def prepare(what: str, seed: int, model: str | None, warm_up: int) -> None:
     """Makes the sound files of this process, and fills the caches whose growth is no leak."""
-    global _fuzz
+    global _fuzz, _peak
     _fuzz = ContainerFuzz(seed) if what == "container" else DecodeFuzz(seed, model)
     for number in range(warm_up):
         _fuzz.judge(number, Tally())
+    _peak = peak()
 
 
 def peak() -> int:
@@ -245,15 +259,16 @@ def peak() -> int:
 def work(numbers: range) -> Tally:
     """Judges these mutants."""
     tally = Tally()
-    gc.collect()
-    before, start = peak(), time.process_time()
+    start = time.process_time()
     for number in numbers:
-        found = len(tally.findings)
+        found, before = len(tally.findings), peak()
         _fuzz.judge(number, tally)
-        tally.findings[found:] = [(f"{number}: {w}", d) for w, d in tally.findings[found:]]
         if peak() - before > GROWTH:
-            tally.findings.append((f"{number}: memory grows", _fuzz.mutator.mutant(number).data))
-            before = peak()
+            tally.findings.append(("takes memory", b""))
+        tally.findings[found:] = [(f"{number}: {w}", d) for w, d in tally.findings[found:]]
+    tally.growth = peak() - _peak
+    if tally.growth > GROWTH:
+        tally.findings.append((f"{numbers[-1]}: memory has grown", b""))
     tally.seconds = time.process_time() - start
     return tally
 
@@ -284,7 +299,6 @@ def main() -> int:
     parser.add_argument("--model", help="a model folder, or `shipped` for that of the package")
     parser.add_argument("--save", type=Path, default=Path("findings"), help="folder for findings")
     options = parser.parse_args()
-    before = peak()
     tally = fuzz(options.what, options.count, options.seed, options.jobs, options.model)
     for name, count in sorted(tally.counts.items()):
         print(f"{count:10d}  {name}")
@@ -293,7 +307,7 @@ def main() -> int:
     detected, changed = tally.counts["words: detected"], tally.counts["words: changed"]
     if changed:
         print(f"{100 * detected / changed:10.4f}  % of changed words detected")
-    print(f"{(peak() - before) / 1024:10.1f}  MiB more at the peak than at the start")
+    print(f"{tally.growth / 1024:10.1f}  MiB more at the peak than after the first mutants")
     print(f"{tally.seconds:10.1f}  s of the processor for {options.count} mutants")
     print(f"{len(tally.findings):10d}  findings")
     for what, data in tally.findings[:100]:
