@@ -97,7 +97,7 @@ def containers() -> list[bytes]:
 def small_model(folder: Path, seed: int = 3) -> Path:
     """A model folder with random weights of a size that decodes a small picture in milliseconds."""
     import numpy as np
-    import reference
+    import random_weights
     import safetensors.torch
     import torch
 
@@ -105,9 +105,9 @@ def small_model(folder: Path, seed: int = 3) -> Path:
     from aec.codec.loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
     from aec.codec.model import Model
 
-    config = ModelConfig(**reference.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
+    config = ModelConfig(**random_weights.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
     torch.manual_seed(seed)
-    decoder = reference.random_tensors(np.random.default_rng(seed))
+    decoder = random_weights.random_tensors(np.random.default_rng(seed))
     parts = ("g_a.", "h_a.", "log_gain.")
     tensors: dict[str, dict[str, Any]] = {
         DECODER_FILE: {name: torch.from_numpy(t) for name, t in decoder.items()},

@@ -3,16 +3,15 @@
 import contextlib
 import multiprocessing
 import pickle
-import runpy
 import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import reference_decoder as reference
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -34,7 +33,6 @@ from aec.format.errors import (
 from aec.format.header import FLAG_GRAY
 from aec.format.limits import Limits
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 Pixels = NDArray[np.uint8]
 
 

@@ -1,14 +1,14 @@
 """The walk of a tile: order of symbols, what is coded at all, and both sides side by side."""
 
-import runpy
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import random_weights
+import reference_decoder as reference
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,7 +25,6 @@ from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
 from aec.format.container import Tile, read_file, write_file
 from aec.format.errors import BackendMismatchError
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 Ints = NDArray[np.int64]
 Symbols = NDArray[np.int32]
 
@@ -36,9 +35,9 @@ class Small:
     """A decoder of random weights, with its tables and the reference's view of both."""
 
     def __init__(self, seed: int) -> None:
-        tensors = reference.random_tensors(np.random.default_rng(seed))
+        tensors = random_weights.random_tensors(np.random.default_rng(seed))
         self.tensors = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
-        cfg = ModelConfig(**reference.SMALL_CONFIG)
+        cfg = ModelConfig(**random_weights.SMALL_CONFIG)
         in_torch = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
         self.decoder = Decoder(cfg, in_torch, torch.device("cpu"))
         self.y_tables, self.z_tables = (
@@ -134,7 +133,7 @@ def test_only_cells_with_pixels_are_coded(small: Small, height: int, width: int)
             uncoded += int(outside.sum())
     padded = 16 * cells(height, 64) * cells(width, 64)
     assert uncoded == 4 * (padded - rows * columns)
-    assert coded > rows * columns * reference.SMALL["M"] / 8, "most channels have some"
+    assert coded > rows * columns * random_weights.SMALL["M"] / 8, "most channels have some"
 
 
 @pytest.mark.spec("S-105")
@@ -234,10 +233,10 @@ def test_the_encoder_knows_what_the_decoder_will_see(
     (encoder_y, encoder_crc), (decoder_y, decoder_crc) = walks
     assert torch.equal(encoder_y, decoder_y) and encoder_crc == decoder_crc
     tensors = reference.read_tensors((DEFAULT_MODEL / DECODER_FILE).read_bytes())
-    _, _, index, _, crc, words = reference.read_container(data)
-    assert crc == encoder_crc
-    network = reference.Network(tensors, index)
-    y, _, residuals = reference.symbols_to_y(network, reference.Ans(words), height, width)
+    header, (tile,) = reference.read_file(data)
+    assert tile.symbol_crc == encoder_crc
+    network = reference.Network(tensors, header.quality)
+    y, _, residuals = reference.symbols_to_y(network, reference.Ans(tile.words), height, width)
     np.testing.assert_array_equal(y, encoder_y)
     assert quality == 0 or any(r.any() for r in residuals), "the case codes nothing"
 

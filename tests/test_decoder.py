@@ -1,13 +1,12 @@
 """The decoder's networks in floats against the reference in 64-bit integers, number for number."""
 
 import re
-import runpy
 from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import random_weights
+import reference_decoder as reference
 import torch
 from numpy.typing import NDArray
 
@@ -18,17 +17,16 @@ from aec.codec.integer import FLOAT32_EXACT, FLOAT64_EXACT
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL, load_weights
 from aec.format.errors import ModelIntegrityError
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 Ints = NDArray[np.int64]
 CPU = torch.device("cpu")
 
 
 def small_config() -> ModelConfig:
-    return ModelConfig(**reference.SMALL_CONFIG)
+    return ModelConfig(**random_weights.SMALL_CONFIG)
 
 
 def small_tensors(seed: int) -> dict[str, torch.Tensor]:
-    tensors = reference.random_tensors(np.random.default_rng(seed))
+    tensors = random_weights.random_tensors(np.random.default_rng(seed))
     return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
 
 

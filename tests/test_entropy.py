@@ -1,14 +1,13 @@
 """The entropy coder: its tables to the unit, its words to the bit, and what damage does to it."""
 
 import re
-import runpy
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import constriction
 import numpy as np
 import pytest
+import reference_decoder as reference
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from aec.codec.entropy import ESCAPE_LIMIT, TABLE_SUM, Decoder, Encoder, Table, 
 from aec.codec.loading import load_weights
 from aec.format.errors import FormatError, ModelIntegrityError
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 SPEC = (Path(__file__).parent.parent / "spec.md").read_text(encoding="utf-8")
 Group = tuple[list[int], int]  # values and the number of their table
 

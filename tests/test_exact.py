@@ -4,16 +4,15 @@ import base64
 import hashlib
 import json
 import os
-import runpy
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import reference_decoder as reference
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,8 +24,6 @@ from aec.codec.exact import exact_arithmetic
 from aec.codec.integer import IntLinear
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
 from aec.format.errors import BackendMismatchError
-
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 
 
 @pytest.fixture(scope="module")

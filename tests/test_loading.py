@@ -4,15 +4,15 @@ import hashlib
 import itertools
 import json
 import re
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import random_weights
+import reference_decoder as reference
 import safetensors.torch
 import torch
 
@@ -35,7 +35,6 @@ from aec.format.errors import (
     ModelNotFoundError,
 )
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 SPEC = (Path(__file__).parent.parent / "spec.md").read_text(encoding="utf-8")
 Tensors = dict[str, torch.Tensor]
 
@@ -48,7 +47,7 @@ def table(*columns: str) -> list[list[str]]:
 
 
 def small_config() -> ModelConfig:
-    return ModelConfig(**reference.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
+    return ModelConfig(**random_weights.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
 
 
 class Folder:
@@ -82,7 +81,7 @@ class Folder:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Folder(tmp_path_factory.mktemp("model"))
     folder.write_manifest({"config": small_config().as_dict(), "sha256": {}})
-    decoder = reference.random_tensors(np.random.default_rng(3))
+    decoder = random_weights.random_tensors(np.random.default_rng(3))
     folder.write(DECODER_FILE, {name: torch.from_numpy(t) for name, t in decoder.items()})
     torch.manual_seed(0)
     state = Model(small_config()).state_dict()
@@ -361,7 +360,7 @@ def sizes_of_another_model(folder: Folder, key: str, by: int) -> None:
     folder.write_manifest(manifest)
 
 
-KINDS = {re.sub(r"\d", "", n): n for n in reference.random_tensors(np.random.default_rng(0))}
+KINDS = {re.sub(r"\d", "", n): n for n in random_weights.random_tensors(np.random.default_rng(0))}
 
 
 @damage(ModelIntegrityError, "lacks tensor", *[(name,) for name in KINDS.values()])

@@ -1,13 +1,13 @@
 """Smaller pictures: the reference's pixels at every scale, how far they look, how good they are."""
 
 import re
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import random_weights
+import reference_decoder as reference
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +19,6 @@ from aec.codec.exact import exact_arithmetic
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL, load_weights
 from aec.format.errors import ModelIntegrityError
 
-reference = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"
 Ints = NDArray[np.int64]
 CPU = torch.device("cpu")
@@ -28,13 +27,13 @@ SCALES = (1, 2, 4, 8)
 
 def random_decoder(seed: int) -> tuple[Decoder, dict[str, Ints]]:
     """A decoder of random weights and their tensors."""
-    tensors = reference.random_tensors(np.random.default_rng(seed))
+    tensors = random_weights.random_tensors(np.random.default_rng(seed))
     integers = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
     return decoder_of(tensors), integers
 
 
 def decoder_of(tensors: dict[str, np.ndarray], **depths: int) -> Decoder:
-    config = reference.SMALL_CONFIG | {f"g_s_{name}": count for name, count in depths.items()}
+    config = random_weights.SMALL_CONFIG | {f"g_s_{name}": count for name, count in depths.items()}
     torches = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     return Decoder(ModelConfig(**config), torches, CPU)
 
@@ -120,7 +119,7 @@ def test_alpha_is_averaged(codec: aec.Codec, size: tuple[int, int], tile: int) -
 def gentle_decoder(**depths: int) -> Decoder:
     """Random weights under which signals neither grow nor fade, so that all that counts is seen."""
     rng = np.random.default_rng(0)
-    tensors = reference.random_tensors(rng, reference.SMALL | depths)
+    tensors = random_weights.random_tensors(rng, random_weights.SMALL | depths)
     for name, tensor in tensors.items():
         if name.startswith("g_s") and name.endswith(".weight"):
             inputs = np.prod(tensor.shape[1:])
@@ -197,7 +196,7 @@ def test_other_scales_are_refused(scale: int) -> None:
 @pytest.mark.parametrize("name", ["leave", "shortcut", "leave2", "leave4", "leave8"])
 @pytest.mark.parametrize("share", [0, 0.5, 2])
 def test_layers_of_pixels_must_have_their_size(name: str, share: float) -> None:
-    tensors = reference.random_tensors(np.random.default_rng(0))
+    tensors = random_weights.random_tensors(np.random.default_rng(0))
     for key, tensor in tensors.items():
         if key.startswith(f"g_s.{name}."):
             tensors[key] = np.resize(tensor, (int(len(tensor) * share), *tensor.shape[1:]))
