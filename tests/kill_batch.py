@@ -2,14 +2,14 @@
 
     python tests/kill_batch.py --count 200 [--real 10] [--seed 1]
 
-A round compresses or decompresses a folder of small pictures, with or without old outputs, and ends
-by SIGKILL, SIGINT or SIGTERM, or meets a file size limit, a full disk, /dev/full, or a folder that
-it may not write to. Afterwards each output is absent, old or whole: byte for byte what a run in
-peace writes. Temporary files stay only after SIGKILL. The program is the real one; to meet the
-batch and not the import of torch, it is forked from a process that has imported everything (and
-computed nothing: threads do not survive a fork), and uses a tiny model. `--real` adds rounds with
-processes started as users start them. Linux only; what the system does not allow (a mount) is
-skipped and said. The exit code is 1 when something is wrong.
+A round compresses or decompresses a folder of small pictures, or damaged ones with --allow-partial,
+with or without old outputs, and ends by SIGKILL, SIGINT or SIGTERM, or meets a file size limit, a
+full disk, /dev/full, or a folder that it may not write to. Afterwards each output is absent, old or
+whole: byte for byte what a run in peace writes. Temporary files stay only after SIGKILL. The program
+is the real one; to meet the batch and not the import of torch, it is forked from a process that has
+imported everything (and computed nothing: threads do not survive a fork), and uses a tiny model.
+`--real` adds rounds with processes started as users start them. Linux only; what the system does
+not allow (a mount) is skipped and said. The exit code is 1 when something is wrong.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -47,10 +48,6 @@ CAP_DAC_OVERRIDE = 1
 CAPABILITY_VERSION = 0x20080522
 TEMPORARY = ".aec-tmp-"
 TIMEOUT = 100  # s; a run that hangs ends by SIGALRM, which is an exit code that is none of ours
-
-
-class Skipped(Exception):
-    """Says that the system does not allow a kind of round."""
 
 
 def drop_override() -> None:
@@ -125,6 +122,34 @@ class Process:
         return self.process.returncode, text
 
 
+@dataclass
+class Task:
+    """What a run does, what it writes in peace, and how long (s) that takes."""
+
+    arguments: list[str]
+    sources: list[str]
+    whole: dict[str, bytes]
+    code: int
+    seconds: float
+
+    def to(self, target: Path, *more: str) -> list[str]:
+        """The arguments of a run with its outputs in this folder."""
+        return [*self.arguments, *self.sources, "-o", f"{target}/", "--quiet", *more]
+
+
+@dataclass
+class Round:
+    """One run under one kind of trouble, and how it ended."""
+
+    name: str
+    kind: str
+    task: Task
+    target: Path
+    force: bool
+    code: int = 0
+    text: str = ""
+
+
 class Bench:
     """Pictures, their outputs in peace, and the rounds."""
 
@@ -136,136 +161,121 @@ class Bench:
         self.wrong: list[str] = []
         self.slowest = 0.0
         chance = np.random.default_rng(seed)
-        self.pictures = folder / "pictures"
-        self.pictures.mkdir()
+        pictures, damaged = folder / "pictures", folder / "damaged"
+        pictures.mkdir()
+        damaged.mkdir()
         for number in range(PICTURES):
-            size = (*chance.integers(60, 200, 2), 3)
+            size = (*chance.integers(70, 200, 2), 3)
             pixels = chance.integers(0, 256, size, dtype=np.uint8)
-            Image.fromarray(pixels).save(self.pictures / f"p{number}.png")
-        self.coded = folder / "coded"
-        self.decoded = folder / "decoded"
-        self.seconds = {
-            "compress": self._peace(self.pictures, self.coded, "compress"),
-            "decompress": self._peace(self.coded, self.decoded, "decompress"),
-        }
+            Image.fromarray(pixels).save(pictures / f"p{number}.png")
+        compress = self._peace(pictures, folder / "coded", ["compress", "--tile", "64"])
+        for name, data in compress.whole.items():
+            middle = data.rindex(b"TILE") + 20  # a byte of the last tile
+            changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+            (damaged / name).write_bytes(changed)
+        partly = ["decompress", "--allow-partial"]
+        self.tasks = [
+            compress,
+            self._peace(folder / "coded", folder / "decoded", ["decompress"]),
+            self._peace(damaged, folder / "rescued", partly, code=3),
+        ]
 
-    def _peace(self, source: Path, target: Path, command: str) -> float:
+    def _peace(self, source: Path, target: Path, arguments: list[str], code: int = 0) -> Task:
+        task = Task(arguments, sorted(map(str, source.iterdir())), {}, code, 0.0)
         start = time.monotonic()
-        run = self.run([command, *self._inputs(source), "-o", f"{target}/", "--quiet"])
-        code, text = run.wait()
-        assert code == 0, text
-        return time.monotonic() - start
-
-    def _inputs(self, folder: Path) -> list[str]:
-        return sorted(map(str, folder.iterdir()))
+        found, text = self.run(task.to(target)).wait()
+        assert found == code, text
+        task.seconds = time.monotonic() - start
+        task.whole = {path.name: path.read_bytes() for path in target.iterdir()}
+        return task
 
     def round(self, number: int, kind: str) -> None:
         """One run, one trouble, one look."""
-        command = self.rng.choice(("compress", "decompress"))
-        source, whole = {
-            "compress": (self.pictures, self.coded),
-            "decompress": (self.coded, self.decoded),
-        }[command]
-        expected = {path.name: path.read_bytes() for path in whole.iterdir()}
+        task = self.rng.choice(self.tasks)
         target = self.folder / "target"
         target.mkdir()
         mounted = False
         try:
             if kind == "full disk":
-                size = self.rng.randrange(4096, 4096 + sum(map(len, expected.values())))
+                size = self.rng.randrange(4096, 4096 + sum(map(len, task.whole.values())))
                 mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(target)]
                 if subprocess.run(mount, capture_output=True).returncode:
-                    raise Skipped(kind)
+                    self.counts[f"{kind}: skipped"] += 1
+                    return
                 mounted = True
-            force = kind != "full disk" and self.rng.random() < 0.5
-            if force:
-                for name in expected:
-                    (target / name).write_bytes(OLD)
-            arguments = [command, *self._inputs(source), "-o", f"{target}/", "--quiet"]
-            arguments += ["--force"] if force else []
-            code, text = self._trouble(kind, command, arguments, target, expected)
-            self._look(
-                f"round {number}, {kind}, {command}", target, expected, force, kind, code, text
-            )
-            self.counts[f"{kind}: exit code {code}"] += 1
-        except Skipped:
-            self.counts[f"{kind}: skipped"] += 1
+            name = f"round {number}, {kind}, {task.arguments}"
+            force = not mounted and self.rng.random() < 0.5
+            one = Round(name, kind, task, target, force)
+            for name in task.whole if force else ():
+                (target / name).write_bytes(OLD)
+            one.code, one.text = self._trouble(one)
+            self._look(one)
+            self.counts[f"{kind}: exit code {one.code}"] += 1
         finally:
             target.chmod(0o700)
             if mounted:
                 subprocess.run(["umount", str(target)], check=True)
             shutil.rmtree(target)
 
-    def _trouble(
-        self,
-        kind: str,
-        command: str,
-        arguments: list[str],
-        target: Path,
-        expected: dict[str, bytes],
-    ) -> tuple[int, str]:
-        if kind in SIGNALS:
+    def _trouble(self, one: Round) -> tuple[int, str]:
+        task = one.task
+        arguments = task.to(one.target, *(["--force"] if one.force else []))
+        if one.kind in SIGNALS:
             run = self.run(arguments)
-            time.sleep(self.rng.uniform(0, 1.1 * self.seconds[command]))
+            time.sleep(self.rng.uniform(0, 1.1 * task.seconds))
             start = time.monotonic()
-            run.send(SIGNALS[kind])
+            run.send(SIGNALS[one.kind])
             code, text = run.wait()
-            if code:
+            if code != task.code:
                 self.slowest = max(self.slowest, time.monotonic() - start)
             return code, text
         assert self.run is Child
-        if kind == "file size limit":
-            most = self.rng.randrange(max(map(len, expected.values())))
+        if one.kind == "file size limit":
+            most = self.rng.randrange(max(map(len, task.whole.values())))
+            limits = most, most
             return Child(
-                arguments, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+                arguments, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             ).wait()
-        if kind == "/dev/full":
-            one = [command, arguments[1], "-o", "/dev/full", "--quiet"]
-            return Child([*one, *(["--format", "png"] if command == "decompress" else [])]).wait()
-        if kind == "locked folder":
-            target.chmod(0o500)
+        if one.kind == "/dev/full":
+            single = [*task.arguments, task.sources[0], "-o", "/dev/full", "--quiet"]
+            return Child([*single, *(["--format", "png"] if "decompress" in single else [])]).wait()
+        if one.kind == "locked folder":
+            one.target.chmod(0o500)
             return Child(arguments, drop_override if os.geteuid() == 0 else None).wait()
         return Child(arguments).wait()
 
-    def _look(
-        self,
-        what: str,
-        target: Path,
-        expected: dict[str, bytes],
-        force: bool,
-        kind: str,
-        code: int,
-        text: str,
-    ) -> None:
+    def _look(self, one: Round) -> None:
         """Notes whatever should not be there."""
 
         def wrong(message: str) -> None:
-            self.wrong.append(f"{what}: {message}")
+            self.wrong.append(f"{one.name}: {message}")
 
-        for path in target.iterdir():
-            if TEMPORARY in path.name and kind == "SIGKILL":
+        for path in one.target.iterdir():
+            if TEMPORARY in path.name and one.kind == "SIGKILL":
                 self.counts["temporary files after SIGKILL"] += 1
-            elif path.name not in expected:
+            elif path.name not in one.task.whole:
                 wrong(f"{path.name} is left over")
-        missing = 0
-        for name, new in expected.items():
-            path = target / name
+        states = {}
+        for name, new in one.task.whole.items():
+            path = one.target / name
             found = path.read_bytes() if path.exists() else None
-            state = {None: "absent", new: "new", OLD: "old"}.get(found, "half")
-            self.counts[f"outputs {state}"] += 1
-            missing += state != "new"
-            if state != "new" and state != ("old" if force else "absent"):
-                wrong(f"{name} is {state}")
-        if missing and not code:
-            wrong(f"exit code 0 with {missing} outputs missing")
-        if kind in FAULTS and missing and kind != "/dev/full" and code != 1:
-            wrong(f"exit code {code}: {text}")
-        if kind == "/dev/full" and code != 1:
-            wrong(f"exit code {code}: {text}")
-        if code == -signal.SIGALRM:
+            states[name] = {None: "absent", new: "new", OLD: "old"}.get(found, "half")
+            self.counts[f"outputs {states[name]}"] += 1
+            if states[name] not in ("new", "old" if one.force else "absent"):
+                wrong(f"{name} is {states[name]}")
+        for name, state in states.items():
+            mask = name.replace(".png", ".mask.png")
+            if state == "new" and states.get(mask, "new") != "new":
+                wrong(f"{name} is there without its mask")
+        missing = set(states.values()) != {"new"}
+        if missing and one.code == one.task.code:
+            wrong(f"exit code {one.code}, but outputs are missing")
+        if (one.kind == "/dev/full" or (one.kind in FAULTS and missing)) and one.code != 1:
+            wrong(f"exit code {one.code}: {one.text}")
+        if one.code == -signal.SIGALRM:
             wrong("hangs")
-        if self.run is Child and "Traceback" in text:
-            wrong(text)
+        if self.run is Child and "Traceback" in one.text:
+            wrong(one.text)
 
 
 def rounds(count: int, real: int, seed: int) -> int:
