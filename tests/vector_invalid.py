@@ -94,7 +94,7 @@ def _bad_ends(file: File, tiles: File) -> dict[str, Vector]:
     return {
         "cut_header": cut("Nothing behind the header.", data[:32], "S-029"),
         "cut_frame": cut("Cut in the length of TILE.", data[:35]),
-        "cut_words": cut("Cut in the words of the tile.", data[:60]),
+        "cut_words": cut("Cut in the words of the tile.", data[: len(data) // 2]),
         "cut_crc": cut("Cut in the crc of the tile.", data[:-10]),
         "cut_end": cut("AEND is not there.", data[:-8], "S-029"),
         "cut_tiles": cut("Cut in the third of six tiles.", many[: third + 20]),
@@ -119,7 +119,10 @@ def _bad_chunks(file: File) -> dict[str, Vector]:
     long = file.header() + b"\xff" * 4 + data[36:]
     return {
         "crc_words": Vector(
-            "A word of the tile is damaged.", flipped(data, 60), "ChecksumError", "S-040"
+            "A word of the tile is damaged.",
+            flipped(data, len(data) // 2),
+            "ChecksumError",
+            "S-040",
         ),
         "crc_tile": Vector(
             "The crc of the tile is damaged.",
