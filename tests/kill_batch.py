@@ -6,10 +6,10 @@ A round compresses or decompresses a folder of small pictures, or damaged ones w
 with or without old outputs, and ends by SIGKILL, SIGINT or SIGTERM, or meets a file size limit, a
 full disk, /dev/full, or a folder that it may not write to. Afterwards each output is absent, old or
 whole: byte for byte what a run in peace writes. Temporary files stay after SIGKILL only. The
-program is the real one; to meet the batch and not the import of torch, it is forked from a process that has
-imported everything (and computed nothing: threads do not survive a fork), and uses a tiny model.
-`--real` adds rounds with processes started as users start them. Linux only; what the system does
-not allow (a mount) is skipped and said. The exit code is 1 when something is wrong.
+program is the real one; to meet the batch and not the import of torch, it is forked from a process
+that has imported everything (and computed nothing: threads do not survive a fork), and uses a tiny
+model. `--real` adds rounds with processes started as users start them. Linux only; what the system
+does not allow (a mount) is skipped and said. The exit code is 1 when something is wrong.
 """
 
 import argparse
