@@ -212,7 +212,7 @@ class Codec:
             header = reader.header
             self._check_model(header)
             canvas = Canvas(header, scale, limits)
-            errors: list[AecError] = list(reader.damage)
+            errors: list[AecError] = []
             lost: list[int] = []
 
             def tile_y(number: int) -> Tensor:
@@ -226,7 +226,8 @@ class Codec:
 
             self._paint_with(canvas, tile_y, work)
             if len(lost) == header.grid.count:
-                raise errors[0]
+                raise errors[0]  # what is wrong with a tile says more than what is beside it
+            errors += reader.damage
             mask = canvas.lose(lost, work.parts.decoder.halo(scale))
             count = header.grid.count
             picture = canvas.picture(reader.metadata)
