@@ -3,15 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("resource", reason="needs a POSIX system")
-
 import bombs
+import pytest
+import samples
 
+import aec
 from aec.format.container import open_info, read_file
 from aec.format.errors import FormatError, LimitError
 
@@ -82,6 +82,7 @@ def test_the_program_refuses_them_before_it_loads_torch(
     assert len(names) >= 7
     code = """
 import sys
+import time
 from aec.cli.main import run
 command = sys.argv[1].split()
 for name in sys.argv[2:]:
@@ -95,3 +96,13 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == len(names)
     assert sorted(map(str, tmp_path.iterdir())) == sorted(names)
+
+
+def test_the_codec_refuses_them_before_it_computes(tmp_path: Path) -> None:
+    codec = aec.Codec(device="cpu", model=samples.small_model(tmp_path))
+    for data in bombs.BOMBS.values():
+        for decode in (codec.decompress, codec.verify):
+            start = time.process_time()
+            with pytest.raises(LimitError):
+                decode(data)
+            assert 1000 * (time.process_time() - start) < MILLISECONDS
