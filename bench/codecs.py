@@ -5,19 +5,40 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from PIL import AvifImagePlugin, Image, features
 
 from ..format.errors import ResourceError
+from .metrics import psnr
 
-__all__ = ["CODECS", "DEFAULT_QUALITIES", "Aec", "Avif", "BenchCodec", "Jpeg", "WebP", "make"]
+__all__ = [
+    "CODECS",
+    "DEFAULT_QUALITIES",
+    "Aec",
+    "Avif",
+    "BenchCodec",
+    "Heic",
+    "Jp2",
+    "Jpeg",
+    "Jxl",
+    "WebP",
+    "make",
+    "make_all",
+]
 
 DEFAULT_QUALITIES = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 
 
 class BenchCodec(ABC):
-    """A codec under test; must survive pickling, which takes it to other processes."""
+    """A codec under test; must survive pickling, which takes it to other processes.
+
+    Its description names everything beside the setting that its files depend on.
+    """
 
     name: str
     description: str
@@ -28,6 +49,10 @@ class BenchCodec(ABC):
         """Returns the file of an RGB or L picture; raises AecError, OSError or ValueError for a
         picture that the format cannot hold.
         """
+
+    def prepare(self, picture: Image.Image, setting: float) -> Callable[[], bytes]:
+        """Returns a call of `encode`; a search for its options comes before, and is not timed."""
+        return partial(self.encode, picture, setting)
 
     @abstractmethod
     def decode(self, data: bytes) -> Image.Image:
@@ -63,22 +88,46 @@ class Aec(BenchCodec):
 
 
 class _Pillow(BenchCodec):
-    """A format of Pillow with fixed options beside its quality."""
+    """A format of Pillow, or of a plugin for it, with fixed options beside its quality."""
 
+    format: str
+    feature = ""  # what Pillow calls the library in it
+    package = ""  # the package of a plugin, and the module in it
+    module = ""
     options: dict[str, object]
 
     def __init__(self) -> None:
-        """Raises ResourceError when Pillow was built without the format."""
-        feature = {"jpeg": "jpg"}.get(self.name, self.name)
-        if not features.check(feature):
-            raise ResourceError(f"this Pillow was built without {self.name}")
+        """Raises ResourceError when Pillow, or what is installed beside it, lacks the format."""
+        versions = f"Pillow {features.version('pil')}"
+        if self.feature:
+            if not features.check(self.feature):
+                raise ResourceError(f"this Pillow was built without {self.format}")
+            versions += f", library {features.version(self.feature)}"
+        if self.package:
+            self._register()
+            versions += f", {self.package} {version(self.package)}"
         options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        versions = f"Pillow {features.version('pil')}, library {features.version(feature)}"
         self.description = f"{self.name}, {versions}, {options}"
 
+    def _register(self) -> None:
+        try:
+            import_module(self.module)
+        except ImportError as error:
+            raise ResourceError(
+                f"{self.name} needs the package {self.package}: pip install 'aec-codec[bench]'"
+            ) from error
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__ |= state
+        if self.package:
+            self._register()  # in the process that this object has come to
+
     def encode(self, picture: Image.Image, setting: float) -> bytes:
+        return self._save(picture, quality=int(setting), **self.options)
+
+    def _save(self, picture: Image.Image, **options: object) -> bytes:
         file = io.BytesIO()
-        picture.save(file, self.name, quality=int(setting), **self.options)
+        picture.save(file, self.format, **options)
         return file.getvalue()
 
     def decode(self, data: bytes) -> Image.Image:
@@ -88,16 +137,53 @@ class _Pillow(BenchCodec):
 
 
 class Jpeg(_Pillow):
+    """Optimised progressive JPEG, with the colours at half or at full resolution."""
+
     name = "jpeg"
+    format, feature = "JPEG", "jpg"
     settings = tuple(range(5, 100, 5))
 
-    def __init__(self) -> None:
+    def __init__(self, subsampling: str | None = None) -> None:
+        """Without `subsampling` a file is the better one of two: 4:2:0 at the quality that was
+        asked for, and of the 4:4:4 files that take no more bytes the one of highest quality.
+        """
+        self.subsampling = subsampling
         self.options = {"optimize": True, "progressive": True}
         super().__init__()
+        self.description += f", {subsampling or '4:2:0 or 4:4:4, whichever has the higher PSNR'}"
+
+    def encode(self, picture: Image.Image, setting: float) -> bytes:
+        return self.prepare(picture, setting)()
+
+    def prepare(self, picture: Image.Image, setting: float) -> Callable[[], bytes]:
+        def save(subsampling: str, quality: int) -> Callable[[], bytes]:
+            return partial(
+                self._save, picture, quality=quality, subsampling=subsampling, **self.options
+            )
+
+        half = save(self.subsampling or "4:2:0", int(setting))
+        if self.subsampling or picture.mode == "L":
+            return half
+        most = len(half())
+        low, high = 0, int(setting)  # one more quality at full resolution takes more bytes
+        while low < high:
+            middle = (low + high + 1) // 2
+            if len(save("4:4:4", middle)()) <= most:
+                low = middle
+            else:
+                high = middle - 1
+        full = save("4:4:4", low)
+        if not low or self._error(picture, half()) <= self._error(picture, full()):
+            return half
+        return full
+
+    def _error(self, picture: Image.Image, data: bytes) -> float:
+        return -psnr(np.asarray(picture), np.asarray(self.decode(data)))
 
 
 class WebP(_Pillow):
     name = "webp"
+    format, feature = "WEBP", "webp"
     settings = tuple(range(5, 100, 5))
 
     def __init__(self) -> None:
@@ -106,12 +192,18 @@ class WebP(_Pillow):
 
 
 class Avif(_Pillow):
+    """AVIF of libaom; speed 6 is what Pillow takes when nobody asks for another one."""
+
     name = "avif"
+    format, feature = "AVIF", "avif"
     settings = (10, 25, 40, 55, 70, 80, 90)
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(
+        self, threads: int | None = None, *, speed: int = 6, name: str | None = None
+    ) -> None:
         """Codes with `threads` threads, by default with one per core."""
-        self.options = {"speed": 4, "subsampling": "4:4:4"}
+        self.name = name or self.name
+        self.options = {"speed": speed, "subsampling": "4:4:4"}
         self.threads = threads or 0  # which the plugin reads as no wish
         if self.threads:
             self.options["max_threads"] = self.threads
@@ -126,10 +218,64 @@ class Avif(_Pillow):
             AvifImagePlugin.DEFAULT_MAX_THREADS = before
 
 
-CODECS = ("aec", "jpeg", "webp", "avif")
-"""The names that `make` knows, in the order of the tables."""
+class Jxl(_Pillow):
+    """Lossy JPEG XL; effort 7 is what libjxl takes when nobody asks for another one."""
 
-_PILLOW: dict[str, Callable[[], BenchCodec]] = {"jpeg": Jpeg, "webp": WebP, "avif": Avif}
+    name = "jxl"
+    format, package, module = "JXL", "pillow-jxl-plugin", "pillow_jxl"
+    settings = (5, 15, 30, 45, 60, 75, 85, 92)
+
+    def __init__(self, *, effort: int = 7, name: str | None = None) -> None:
+        self.name = name or self.name
+        # A picture that was read from a JPEG file would else be that file, without loss.
+        self.options = {"effort": effort, "lossless_jpeg": False}
+        super().__init__()
+
+
+class Heic(_Pillow):
+    """HEIC of x265 through libheif, at its preset for slow coding, which is the usual one there."""
+
+    name = "heic"
+    format, package, module = "HEIF", "pillow-heif", "pillow_heif"
+    settings = (5, 15, 25, 35, 45, 55, 65, 75)
+
+    def __init__(self) -> None:
+        self.options = {"chroma": 444}
+        super().__init__()
+
+    def _register(self) -> None:
+        super()._register()
+        import_module(self.module).register_heif_opener()
+
+
+class Jp2(_Pillow):
+    """JPEG 2000 of OpenJPEG with the lossy wavelet; the setting is the compression ratio."""
+
+    name = "jp2"
+    format, feature = "JPEG2000", "jpg_2000"
+    settings = (192, 96, 64, 48, 32, 24, 16, 12)
+
+    def __init__(self) -> None:
+        self.options = {"irreversible": True, "quality_mode": "rates"}
+        super().__init__()
+
+    def encode(self, picture: Image.Image, setting: float) -> bytes:
+        return self._save(picture, quality_layers=[setting], **self.options)
+
+
+_OTHERS: dict[str, Callable[[], BenchCodec]] = {
+    "jpeg": Jpeg,
+    "webp": WebP,
+    "avif": Avif,
+    "avif-slow": partial(Avif, speed=2, name="avif-slow"),
+    "jxl": Jxl,
+    "jxl-slow": partial(Jxl, effort=9, name="jxl-slow"),
+    "heic": Heic,
+    "jp2": Jp2,
+}
+
+CODECS = ("aec", *_OTHERS)
+"""The names that `make` knows, in the order of the tables."""
 
 
 def make(
@@ -144,6 +290,26 @@ def make(
     """
     if name == "aec":
         return Aec(qualities, device=device, model=model)
-    if name not in _PILLOW:
+    if name not in _OTHERS:
         raise ValueError(f"codec {name!r} is none of {', '.join(CODECS)}")
-    return _PILLOW[name]()
+    return _OTHERS[name]()
+
+
+def make_all(
+    names: Iterable[str] | None,
+    qualities: Iterable[float] = DEFAULT_QUALITIES,
+    *,
+    device: str = "auto",
+    model: str | Path | None = None,
+) -> list[BenchCodec]:
+    """Returns the named codecs, or without names aec and all others that this machine has; raises
+    what `make` raises.
+    """
+    made = []
+    for name in CODECS if names is None else names:
+        try:
+            made.append(make(name, qualities, device=device, model=model))
+        except ResourceError:
+            if names is not None or name == "aec":
+                raise
+    return made

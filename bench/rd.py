@@ -103,7 +103,7 @@ def measure(codec: BenchCodec, picture: Image.Image, name: str, setting: float) 
     """Codes an RGB or L picture once; raises what the codec raises, and ValueError when it gives
     back another size.
     """
-    data, encode_seconds = timed(lambda: codec.encode(picture, setting))
+    data, encode_seconds = timed(codec.prepare(picture, setting))
     decoded, decode_seconds = timed(lambda: codec.decode(data))
     # Gray counts as RGB: three equal channels have the error of one.
     error = psnr(*(np.asarray(image.convert("RGB")) for image in (picture, decoded)))

@@ -40,9 +40,13 @@ bench.add_command(memory)
 bench.add_command(tiles)
 
 
-def _names(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+def _names(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
     from ..bench.codecs import CODECS
 
+    if value is None:
+        return None
     names = tuple(dict.fromkeys(value.split(",")))
     for name in names:
         if name not in CODECS:
@@ -54,10 +58,9 @@ def _names(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @arguments
 @click.option(
     "--codecs",
-    default="aec,jpeg,webp,avif",
-    show_default=True,
     callback=_names,
-    help="What to compare, with commas.",
+    help="What to compare, with commas: aec, jpeg, webp, avif, avif-slow, jxl, jxl-slow, heic, "
+    "jp2.  [default: all that are installed]",
 )
 @click.option(
     "--qualities",
@@ -85,7 +88,7 @@ def _names(_context: click.Context, _option: click.Parameter, value: str) -> tup
 def rd(
     context: click.Context,
     /,
-    codecs: Sequence[str],
+    codecs: Sequence[str] | None,
     qualities: Sequence[float],
     anchors: Sequence[str],
     jobs: int,
@@ -100,16 +103,16 @@ def rd(
     place = Place(**shared)
     place.check_out()
     try:
-        from ..bench.codecs import make
+        from ..bench.codecs import make_all
         from ..bench.metrics import bjontegaard, read_curve
         from ..bench.rd import run
         from ..bench.runs import environment, find_pictures, finite
 
-        if anchors or ("jpeg" in codecs and len(codecs) > 1):
+        if anchors or codecs is None or ("jpeg" in codecs and len(codecs) > 1):
             bjontegaard()  # better missed now than when all is measured
         curves = [read_curve(path) for path in anchors]
         paths = find_pictures(place.folder)
-        made = [make(name, qualities, device=place.device, model=place.model) for name in codecs]
+        made = make_all(codecs, qualities, device=place.device, model=place.model)
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
         give_up(reason(error), code_of(error))
     result = run(paths, made, jobs=jobs, report=report)
@@ -183,7 +186,7 @@ def speed(
 
         paths = find_pictures(place.folder)
         codec = Aec([quality], device=place.device, model=place.model)
-        others = [Jpeg(), Avif(threads)]
+        others = [Jpeg("4:2:0"), Avif(threads, speed=4)]
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
         give_up(reason(error), code_of(error))
     result = run(paths, codec, others, repeat=repeat, threads=threads, report=report)
