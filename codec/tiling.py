@@ -100,33 +100,32 @@ class Synthesis:
         """Rectangles of cells that make up `wanted`, each with its pixels (H, W, 3), where a cell
         has 16 / scale rows and columns of them.
         """
-        everything = picture_cells(self.grid)
-        halo = self.work.parts.decoder.halo(self.scale)
-        needed = wanted.grown(halo, everything)
+        decoder = self.work.parts.decoder
+        halo = decoder.halo(self.scale)
+        needed = wanted.grown(halo, picture_cells(self.grid))
         numbers = self.grid.touching(*cell_pixels(needed, self.grid))
-        top, held = needed.top, None  # rows of y from `top` on
-        done = wanted.top
+        top, done = needed.top, wanted.top
+        held: Tensor | None = None  # the rows of y from `top` on that are still needed
         for row in _rows(numbers, self.grid):
-            band = self._band(row, needed)
-            held = band if held is None else torch.cat([held.to(band.device), band])
-            bottom = top + held.shape[0]
+            bottom = tile_cells(self.grid, row[0]).clipped(needed).bottom
+            have = Rect(needed.left, top, needed.right, bottom)
+            size = have.height, have.width, decoder.cfg.m
+            y = torch.empty(size, device=self.work.parts.device)
+            if held is not None:
+                y[: held.shape[0]] = held
+            for number in row:
+                cells = tile_cells(self.grid, number)
+                seen = needed.clipped(cells)
+                y[seen.beside(have)] = self.tile_y(number)[seen.beside(cells)]
             # below the last rows of a band come cells that they depend on
             ready = wanted.bottom if bottom == needed.bottom else min(bottom - halo, wanted.bottom)
             if ready > done:
-                have = Rect(needed.left, top, needed.right, bottom)
                 part = Rect(wanted.left, done, wanted.right, ready)
-                yield from self._synthesised(held, have, part, halo)
+                yield from self._synthesised(y, have, part, halo)
                 done = ready
             first = max(done - halo, top)
-            held, top = held[first - top :].clone(), first
-
-    def _band(self, row: list[int], needed: Rect) -> Tensor:
-        """The y of the tiles of a row as far as needed."""
-        parts = []
-        for number in row:
-            cells = tile_cells(self.grid, number)
-            parts.append(self.tile_y(number)[needed.clipped(cells).beside(cells)])
-        return torch.cat([part.to(parts[-1].device) for part in parts], dim=1)
+            held, top = y[first - top :].clone(), first
+            del y  # or there would be two bands while the next one is made
 
     def _synthesised(
         self, y: Tensor, have: Rect, part: Rect, halo: int
@@ -151,13 +150,18 @@ class Synthesis:
 
 def cut(part: Rect, halo: int, most: int) -> list[Rect]:
     """Rectangles that make up `part`, each of at most about `most` cells with its halo."""
-    height = min(part.height, max(16, isqrt(most) - 2 * halo))
-    width = min(part.width, max(16, most // (height + 2 * halo) - 2 * halo))
+    height = _even(part.height, max(16, isqrt(most) - 2 * halo))
+    width = _even(part.width, max(16, most // (height + 2 * halo) - 2 * halo))
     return [
         Rect(left, top, min(left + width, part.right), min(top + height, part.bottom))
         for top in range(part.top, part.bottom, height)
         for left in range(part.left, part.right, width)
     ]
+
+
+def _even(size: int, most: int) -> int:
+    """The size of parts of `size`, as even as can be: memory that fits one then fits the next."""
+    return -(-size // -(-size // most))
 
 
 def _rows(numbers: list[int], grid: Grid) -> Iterator[list[int]]:
