@@ -1,6 +1,7 @@
 """Tiles, regions and the pieces that synthesis works in: the same pixels whichever way."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from aec.codec.engine import Work
 from aec.codec.exact import exact_arithmetic
 from aec.codec.rects import Rect, picture_cells, tile_cells
 from aec.codec.tiling import cut, tile_log2
-from aec.format.container import Container, read_file
+from aec.format.container import Container, read_file, write_file
 from aec.format.errors import LimitError
 from aec.format.limits import DEFAULT_LIMITS, Limits
 
@@ -178,6 +179,38 @@ def test_a_region_reads_only_the_tiles_it_needs(codec: aec.Codec, tmp_path: Path
     path.write_bytes(data)
     assert same(codec.decompress(path, region=(300, 300, 40, 40)), part)
     assert same(codec.decompress(path), codec.decompress(data))
+
+
+@pytest.mark.spec("S-227", "S-230")
+def test_a_picture_over_the_limits_is_decoded_region_by_region(
+    codec: aec.Codec, photo: Image.Image, tmp_path: Path
+) -> None:
+    """30,000 pixels a side, made of the tiles of four smaller pictures."""
+    side, whole, last = 30_000, 1024, 30_000 % 1024
+    kinds = {}
+    for width in (whole, last):
+        for height in (whole, last):
+            picture = photo.convert("L").resize((width, height))
+            coded = codec.compress(picture, quality=5, tile=1024)
+            kinds[width, height] = coded, read_file(coded)
+    header = replace(kinds[whole, whole][1].header, width=side, height=side)
+    tiles = []
+    for number in range(header.grid.count):
+        _, _, width, height = header.grid.rect(number)
+        (tile,) = kinds[width, height][1].tiles
+        tiles.append(replace(tile, number=number))
+    path = tmp_path / "huge.aec"
+    path.write_bytes(write_file(header, tiles))
+    with pytest.raises(LimitError, match="max_pixels"):
+        codec.decompress(path)
+    inner = 100, 100, 900, 900  # nothing of the neighbours reaches there
+    alone = codec.decompress(kinds[whole, whole][0]).crop(inner)
+    region = 7 * whole + 100, 20 * whole + 100, 800, 800
+    assert same(codec.decompress(path, region=region), alone)
+    alone = codec.decompress(kinds[last, last][0]).crop((100, 100, last, last))
+    corner = side - last + 100, side - last + 100, last - 100, last - 100
+    assert same(codec.decompress(path, region=corner), alone)
+    assert codec.decompress(path, region=(0, 0, 9000, 700), scale=8).size == (1125, 88)
 
 
 def test_the_y_of_a_tile_is_that_of_the_whole_picture(

@@ -19,7 +19,8 @@ from aec.codec.model import Model, ste_round
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
 
-from aec.codec.training.checkpoint import read_averaged  # noqa: E402 (after importorskip)
+from aec.codec.training import small  # noqa: E402 (after importorskip)
+from aec.codec.training.checkpoint import read_averaged  # noqa: E402
 from aec.codec.training.compare import compare  # noqa: E402
 from aec.codec.training.data import CropSampler, load_pictures  # noqa: E402
 from aec.codec.training.export import export  # noqa: E402
@@ -185,8 +186,9 @@ def test_the_graph_in_floats_is_the_model() -> None:
 
 
 def test_export_costs_little_and_its_files_decode(
-    trained: Path, pictures: list[np.ndarray], tmp_path: Path
+    trained: Path, pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(small, "STEPS", 100)  # a trained model needs more
     config, tensors = read_averaged(trained)
     net = TrainingModel(Model(config))
     net.load_state_dict(tensors)
