@@ -1,116 +1,142 @@
-"""Distortion of a picture, and the distance between two rate-distortion curves."""
+"""How far a decoded picture is from the original: the metrics that `aec bench rd` knows."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BdRate", "Curve", "bd_rate", "bjontegaard", "psnr", "read_curve"]
+from .ssimulacra2 import ssimulacra2
+
+__all__ = ["METRICS", "PSNR", "Metric", "ms_ssim", "psnr", "psnr_y"]
+
+Samples = NDArray[np.uint8]
 
 
-def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+def psnr(one: Samples, other: Samples) -> float:
     """Returns the PSNR in dB of two uint8 arrays of one shape, its error the mean over all samples
     of all channels, infinite for equal arrays; raises ValueError for different shapes.
     """
-    if one.shape != other.shape:
-        raise ValueError(f"pictures of shapes {one.shape} and {other.shape} cannot be compared")
+    _check(one, other)
     # Exact: a difference squared has 16 bits, and the sum of 2^40 of them fits.
     squared = int(np.square(one.astype(np.int64) - other).sum())
     return 10 * math.log10(255**2 * one.size / squared) if squared else math.inf
 
 
+def psnr_y(one: Samples, other: Samples) -> float:
+    """Returns the PSNR in dB of the luma (BT.709, not rounded) of two RGB pictures."""
+    _check(one, other)
+    error = (one.astype(np.float64) - other) @ (0.2126, 0.7152, 0.0722)
+    squared = float(np.square(error).mean())
+    return 10 * math.log10(255**2 / squared) if squared else math.inf
+
+
+def _check(one: Samples, other: Samples) -> None:
+    if one.shape != other.shape:
+        raise ValueError(f"pictures of shapes {one.shape} and {other.shape} cannot be compared")
+
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW = np.exp(-(np.arange(6) ** 2) / (2 * 1.5**2))  # from its middle on
+WINDOW /= WINDOW[0] + 2 * WINDOW[1:].sum()
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def ms_ssim(one: Samples, other: Samples) -> float:
+    """Returns the MS-SSIM (Wang 2003) of two pictures, the mean of that of the channels; NaN for
+    sides of up to 160 pixels, in which the window fits no more at the fifth scale.
+    """
+    _check(one, other)
+    if min(one.shape[:2]) <= 160:
+        return math.nan
+    x, y = (np.moveaxis(picture.astype(np.float64), 2, 0) for picture in (one, other))
+    product = np.ones(len(x))
+    for scale, weight in enumerate(SCALE_WEIGHTS, 1):
+        mean_x, mean_y = _filtered(x), _filtered(y)
+        covariance = _filtered(x * y) - mean_x * mean_y
+        variances = _filtered(x * x + y * y) - mean_x**2 - mean_y**2
+        found = (2 * covariance + C2) / (variances + C2)
+        if scale == len(SCALE_WEIGHTS):
+            found = found * (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+        product *= np.maximum(found.mean(axis=(1, 2)), 0) ** weight
+        x, y = _halved(x), _halved(y)
+    return float(product.mean())
+
+
+def _filtered(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Planes through a Gaussian window of 11 samples, where it lies inside."""
+    radius = len(WINDOW) - 1
+    for axis in (1, 2):
+        lines = np.moveaxis(planes, axis, 0)
+        size = len(lines) - 2 * radius
+        out = WINDOW[0] * lines[radius : radius + size]
+        for n, weight in enumerate(WINDOW[1:], 1):
+            pair = lines[radius - n : radius - n + size] + lines[radius + n : radius + n + size]
+            out += weight * pair
+        planes = np.moveaxis(out, 0, axis)
+    return planes
+
+
+def _halved(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 2 x 2 samples; odd sides begin with a row or column of zeros, as is usual here."""
+    height, width = planes.shape[1:]
+    whole = np.pad(planes, ((0, 0), (height % 2, 0), (width % 2, 0)))
+    whole = whole[:, : whole.shape[1] // 2 * 2, : whole.shape[2] // 2 * 2]
+    return whole.reshape(len(planes), whole.shape[1] // 2, 2, -1, 2).mean(axis=(2, 4))
+
+
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Holds the points of a codec: bits per pixel and PSNR in dB, in parallel."""
-
-    name: str
-    bpp: tuple[float, ...]
-    psnr: tuple[float, ...]
-
-
-def read_curve(path: str | os.PathLike[str]) -> Curve:
-    """Returns the curve of a JSON file in the shape of CompressAI's results; raises OSError, or
-    ValueError for any other content.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        results = content["results"]
-        bpp, quality = (tuple(map(float, results[key])) for key in ("bpp", "psnr-rgb"))
-        if len(bpp) != len(quality):
-            raise ValueError(f"{len(bpp)} rates and {len(quality)} PSNRs")
-        return Curve(str(content["name"]), bpp, quality)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"{path} is no CompressAI result with bpp and psnr-rgb: {reason}"
-        ) from None
-
-
-def bjontegaard() -> Any:
-    """Returns the package that computes BD-rates; raises ImportError where it is missing."""
-    try:
-        return import_module("bjontegaard")
-    except ImportError as error:
-        raise ImportError(
-            "BD-rates need the package bjontegaard: pip install 'aec-codec[bench]'"
-        ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class BdRate:
-    """Says how many percent more bits `test` needs than `anchor` for the same PSNR, on average over
-    the PSNRs from `low` to `high` in dB that both reach, and how many points the curves have.
+class Metric:
+    """Describes a metric: its name in results (that of CompressAI where it has one), the field of
+    a picture's row, how people call it, its unit, what it is exactly, and the function of the
+    original and the decoded picture, both (height, width, 3). Its version changes with its values.
     """
 
-    test: str
-    anchor: str
-    percent: float
-    low: float
-    high: float
-    test_points: int
-    anchor_points: int
+    key: str
+    field: str
+    label: str
+    unit: str
+    about: str
+    measure: Callable[[Samples, Samples], float]
+    version: int = 1
+    decibels: bool = False
+
+    def on_curve(self, value: float) -> float:
+        """Returns a value as curves have it: MS-SSIM as -10 log10(1 - x) dB, as its differences
+        are near 1.
+        """
+        if not self.decibels:
+            return value
+        return -10 * math.log10(1 - value) if value < 1 else math.inf
 
 
-def bd_rate(test: Curve, anchor: Curve) -> BdRate:
-    """Returns the Bjontegaard delta of log rate, integrated over the common range of PSNR between
-    piecewise cubic (PCHIP) curves through all points; raises ValueError where there is none, and
-    ImportError without the package bjontegaard.
-    """
-    package = bjontegaard()
-    (test_bpp, test_psnr), (anchor_bpp, anchor_psnr) = _sorted(test), _sorted(anchor)
-    low, high = max(test_psnr[0], anchor_psnr[0]), min(test_psnr[-1], anchor_psnr[-1])
-    if low >= high:
-        raise ValueError(f"{test.name} and {anchor.name} have no range of PSNR in common")
-    percent = package.bd_rate(
-        anchor_bpp,
-        anchor_psnr,
-        test_bpp,
-        test_psnr,
-        method="pchip",
-        require_matching_points=False,
-        min_overlap=0,  # it would warn; the range is part of the answer here
+PSNR = "psnr-rgb"
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric(PSNR, "psnr", "PSNR", "dB", "PSNR of 8-bit RGB, one error over the channels", psnr),
+        Metric("psnr-y", "psnr_y", "PSNR-Y", "dB", "PSNR of the luma of BT.709", psnr_y),
+        Metric(
+            "ms-ssim-rgb",
+            "ms_ssim",
+            "MS-SSIM",
+            "dB",
+            "MS-SSIM of 8-bit RGB, the mean as -10 log10(1 - x)",
+            ms_ssim,
+            decibels=True,
+        ),
+        Metric(
+            "ssimulacra2",
+            "ssimulacra2",
+            "SSIMULACRA2",
+            "",
+            "SSIMULACRA2 2.1: 90 visually lossless, 70 high, 50 medium, 30 low quality",
+            ssimulacra2,
+        ),
     )
-    points = len(test_bpp), len(anchor_bpp)
-    return BdRate(test.name, anchor.name, float(percent), low, high, *points)
-
-
-def _sorted(curve: Curve) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Rates and PSNRs, ascending; leaving out points that spoil the curve would flatter it."""
-    points = sorted(zip(curve.bpp, curve.psnr, strict=True))
-    if len(points) < 2:
-        raise ValueError(f"{curve.name} has fewer than two points")
-    if not all(0 < bpp < math.inf and math.isfinite(quality) for bpp, quality in points):
-        raise ValueError(f"{curve.name} has a point without a positive rate and a finite PSNR")
-    if any(one[1] >= other[1] for one, other in pairwise(points)):
-        raise ValueError(f"the PSNR of {curve.name} does not rise with its rate")
-    bpp, quality = zip(*points, strict=True)
-    return bpp, quality
+}
+"""All metrics by their keys, in the order of the tables."""

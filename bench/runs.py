@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
@@ -19,7 +20,7 @@ from ..codec.metadata import KINDS
 from ..codec.pictures import open_picture
 from ..format.errors import ImageError
 
-__all__ = ["environment", "find_pictures", "finite", "open_opaque", "timed"]
+__all__ = ["environment", "find_pictures", "finite", "open_opaque", "picture_id", "timed"]
 
 _T = TypeVar("_T")
 
@@ -44,6 +45,12 @@ def open_opaque(path: Path) -> Image.Image:
     if picture.mode not in ("RGB", "L"):
         raise ImageError("the picture has transparent pixels, and PSNR has no measure for those")
     return picture
+
+
+def picture_id(picture: Image.Image) -> str:
+    """Returns a name for the content of a picture: a hash of its pixels, sides and mode."""
+    head = f"{picture.mode} {picture.width} {picture.height}\n".encode()
+    return hashlib.sha256(head + picture.tobytes()).hexdigest()
 
 
 def timed(call: Callable[[], _T]) -> tuple[_T, float]:

@@ -1,31 +1,23 @@
-"""The group ``aec bench``, with its commands ``rd``, ``speed`` and ``exact``."""
+"""The group ``aec bench``, with its commands ``speed`` and ``exact``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..format.errors import AecError, BackendMismatchError
+from .bench_rd import bd, rd
 from .bench_tiles import memory, tiles
 from .codes import EXIT_CODES, FAILED, OK, code_of
 from .files import STANDARD
 from .measuring import Place, arguments, give_up, model_option, numbers, reason, report
-from .naming import shown
-from .report import complain
-from .tables import bd_rate_line, rd_table, speed_text
-
-if TYPE_CHECKING:
-    from ..bench.metrics import Curve
-    from ..bench.rd import Result
+from .tables import speed_text
 
 __all__ = ["bench"]
-
-QUALITIES = "5,20,35,50,65,80,95"
 
 
 @click.group(short_help="Measure rate, distortion and speed.", epilog=EXIT_CODES)
@@ -36,118 +28,10 @@ def bench() -> None:
     """
 
 
+bench.add_command(rd)
+bench.add_command(bd)
 bench.add_command(memory)
 bench.add_command(tiles)
-
-
-def _names(
-    _context: click.Context, _option: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
-    from ..bench.codecs import CODECS
-
-    if value is None:
-        return None
-    names = tuple(dict.fromkeys(value.split(",")))
-    for name in names:
-        if name not in CODECS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(CODECS)}")
-    return names
-
-
-@bench.command(short_help="Bits against distortion, beside other codecs.")
-@arguments
-@click.option(
-    "--codecs",
-    callback=_names,
-    help="What to compare, with commas: aec, jpeg, webp, avif, avif-slow, jxl, jxl-slow, heic, "
-    "jp2.  [default: all that are installed]",
-)
-@click.option(
-    "--qualities",
-    default=QUALITIES,
-    show_default=True,
-    callback=numbers,
-    help="Qualities of aec; the other codecs run through their own.",
-)
-@click.option(
-    "--anchor",
-    "anchors",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="CompressAI result (JSON) of the same pictures to give BD-rates against; repeatable.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Pictures at a time; more than one spoils the times.",
-)
-@click.pass_context
-def rd(
-    context: click.Context,
-    /,
-    codecs: Sequence[str] | None,
-    qualities: Sequence[float],
-    anchors: Sequence[str],
-    jobs: int,
-    **shared: Any,
-) -> None:
-    """Code every picture of FOLDER with every codec, and print means over the pictures.
-
-    Bits are those of whole files. PSNR is of 8-bit RGB, with one error over all three channels.
-    The BD-rate says how many percent more bits a codec takes for the same PSNR than another one
-    (less if negative), over the PSNRs that both reach: PCHIP through the points of the means.
-    """
-    place = Place(**shared)
-    place.check_out()
-    try:
-        from ..bench.codecs import make_all
-        from ..bench.metrics import bjontegaard, read_curve
-        from ..bench.rd import run
-        from ..bench.runs import environment, find_pictures, finite
-
-        if anchors or codecs is None or ("jpeg" in codecs and len(codecs) > 1):
-            bjontegaard()  # better missed now than when all is measured
-        curves = [read_curve(path) for path in anchors]
-        paths = find_pictures(place.folder)
-        made = make_all(codecs, qualities, device=place.device, model=place.model)
-    except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
-        give_up(reason(error), code_of(error))
-    result = run(paths, made, jobs=jobs, report=report)
-    done = len(paths) - len(result.skipped)
-    rates: list[dict[str, Any]] = []
-    if done:
-        text = f"means over {done} of {len(paths)} pictures, {jobs} at a time\n{rd_table(result)}"
-        lines, rates = _bd_rates(result, curves)
-        click.echo("\n".join([text, *lines]), err=place.out == STANDARD)
-    else:
-        complain(f"no picture of {shown(place.folder)} could be measured")
-    facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "bd_rates": rates}
-    place.write(finite(facts | result.as_dict()))
-    context.exit(FAILED if result.skipped or not done else OK)
-
-
-def _bd_rates(result: Result, anchors: Sequence[Curve]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The BD-rates of all codecs against JPEG and the published curves, for people and programs."""
-    from ..bench.metrics import bd_rate
-
-    lines, found = [], []
-    curves = [result.curve(codec.name) for codec in result.codecs]
-    jpeg = [curve for curve in curves if curve.name == "jpeg"]
-    for anchor in (*jpeg, *anchors):
-        for curve in curves:
-            if curve is anchor:
-                continue
-            try:
-                rate = bd_rate(curve, anchor)
-            except ValueError as error:
-                lines.append(f"BD-rate of {curve.name} against {anchor.name}: none, as {error}")
-            else:
-                lines.append(bd_rate_line(rate))
-                found.append(asdict(rate))
-    return lines, found
 
 
 @bench.command(short_help="Time, where it goes, and what the model costs.")

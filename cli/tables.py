@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .naming import shown
 
 if TYPE_CHECKING:
-    from ..bench.metrics import BdRate
+    from ..bench.bd import BdRate
     from ..bench.rd import Result
 
 __all__ = ["aligned", "bd_rate_line", "rd_table", "speed_text"]
@@ -28,19 +28,28 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 def rd_table(result: Result) -> str:
     """Returns the means of `aec bench rd`."""
-    rows = [("codec", "setting", "bpp", "PSNR dB", "encode s", "decode s")]
+    from ..bench.metrics import METRICS
+
+    kinds = [METRICS[key] for key in result.metrics]
+    heads = [f"{kind.label} {kind.unit}".strip() for kind in kinds]
+    rows = [("codec", "setting", "bpp", *heads, "encode s", "decode s")]
     for codec in result.codecs:
         for m in result.means(codec.name):
+            values = [f"{kind.on_curve(m.values[kind.key]):.3f}" for kind in kinds]
             times = f"{m.encode_seconds:.4f}", f"{m.decode_seconds:.4f}"
-            rows.append((codec.name, f"{m.setting:g}", f"{m.bpp:.4f}", f"{m.psnr:.3f}", *times))
+            rows.append((codec.name, f"{m.setting:g}", f"{m.bpp:.4f}", *values, *times))
     return aligned(rows)
 
 
 def bd_rate_line(rate: BdRate) -> str:
     """Returns a BD-rate with what it is over."""
+    from ..bench.metrics import METRICS
+
+    kind = METRICS[rate.metric]
+    unit = f" {kind.unit}" if kind.unit else ""
     return (
-        f"BD-rate of {rate.test} against {rate.anchor}: {rate.percent:+.1f} %, from "
-        f"{rate.low:.2f} to {rate.high:.2f} dB, with {rate.test_points} and "
+        f"BD-rate of {rate.test} against {rate.anchor}: {rate.percent:+.1f} %, {kind.label} from "
+        f"{rate.low:.2f} to {rate.high:.2f}{unit}, with {rate.test_points} and "
         f"{rate.anchor_points} points"
     )
 
