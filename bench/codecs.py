@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -37,11 +38,13 @@ DEFAULT_QUALITIES = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 class BenchCodec(ABC):
     """A codec under test; must survive pickling, which takes it to other processes.
 
-    Its description names everything beside the setting that its files depend on.
+    Its identity names everything beside the setting that its files depend on; the description is
+    for people.
     """
 
     name: str
     description: str
+    identity: str
     settings: Sequence[float]
 
     @abstractmethod
@@ -77,6 +80,7 @@ class Aec(BenchCodec):
         self.settings = tuple(settings)
         self.codec = Codec(device=device, model=model)
         self.description = f"aec, model {self.codec.model_id}, {self.codec.device}"
+        self.identity = f"{self.description}, torch {version('torch')}, {_source()}"
         # The first call pays for threads and kernels that stay; no picture should.
         self.decode(self.encode(Image.new("RGB", (64, 64)), self.settings[0]))
 
@@ -85,6 +89,15 @@ class Aec(BenchCodec):
 
     def decode(self, data: bytes) -> Image.Image:
         return self.codec.decompress(data)
+
+
+def _source() -> str:
+    """Names the code of this package, whose encoder may change from one day to the next."""
+    source = hashlib.sha256()
+    for folder in ("codec", "format"):
+        for path in sorted((Path(__file__).parent.parent / folder).glob("*.py")):
+            source.update(path.read_bytes())
+    return f"source {source.hexdigest()}"
 
 
 class _Pillow(BenchCodec):
@@ -107,7 +120,7 @@ class _Pillow(BenchCodec):
             self._register()
             versions += f", {self.package} {version(self.package)}"
         options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        self.description = f"{self.name}, {versions}, {options}"
+        self.description = self.identity = f"{self.name}, {versions}, {options}"
 
     def _register(self) -> None:
         try:
@@ -151,6 +164,7 @@ class Jpeg(_Pillow):
         self.options = {"optimize": True, "progressive": True}
         super().__init__()
         self.description += f", {subsampling or '4:2:0 or 4:4:4, whichever has the higher PSNR'}"
+        self.identity = self.description
 
     def encode(self, picture: Image.Image, setting: float) -> bytes:
         return self.prepare(picture, setting)()

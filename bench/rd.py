@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from ..format.errors import AecError
 from .bd import Curve
+from .cache import Cache, key_of
 from .codecs import BenchCodec
 from .metrics import METRICS, PSNR
-from .runs import open_opaque, timed
+from .runs import open_opaque, picture_id, timed
 
-__all__ = ["Means", "Point", "Result", "measure", "run"]
+__all__ = ["Means", "Point", "Progress", "Result", "measure", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,16 @@ class Means:
 
 @dataclass
 class Result:
-    """Holds the points of each codec, picture by picture, and why pictures were left out."""
+    """Holds the points of each codec, picture by picture, and why pictures were left out; what
+    `picture_id` says of the others; and how many points an earlier run had measured.
+    """
 
     codecs: Sequence[BenchCodec]
     metrics: Sequence[str] = (PSNR,)
     points: dict[str, list[Point]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+    reused: int = 0
 
     def means(self, name: str) -> list[Means]:
         """Returns the means of a codec, one a setting in the order that it names them."""
@@ -154,29 +159,59 @@ def measure(
 
 @dataclass(frozen=True)
 class Task:
-    """Holds what a process has to do with every picture."""
+    """Holds what is to be done with every picture."""
 
     codecs: Sequence[BenchCodec]
     metrics: Sequence[str]
+    cache: Cache | None
 
 
-def _measure_all(task: Task, path: Path) -> dict[str, list[Point]] | str:
+class Measured(NamedTuple):
+    """Holds the points of one picture by codec, and how many of them came from the cache."""
+
+    id: str
+    points: dict[str, list[Point]]
+    reused: int
+
+
+def _measure_all(task: Task, path: Path) -> Measured | str:
     """The points of one picture, or why it is left out: of all codecs, lest their means differ in
     the pictures that they are over.
     """
     name = ""
+    reused = 0
     try:
         picture = open_opaque(path)
-        points = {}
+        found = Measured(picture_id(picture), {}, 0)
         for codec in task.codecs:
             name = f"{codec.name}: "
-            points[codec.name] = [
-                measure(codec, picture, path.name, setting, task.metrics)
-                for setting in codec.settings
-            ]
-        return points
+            row = found.points[codec.name] = []
+            for setting in codec.settings:
+                point, old = _point(task, codec, picture, found.id, path.name, setting)
+                row.append(point)
+                reused += old
+        return found._replace(reused=reused)
     except (AecError, OSError, ValueError, MemoryError) as error:
         return name + (" ".join(str(error).split()) or type(error).__name__)
+
+
+_KEPT = ("bytes", "values", "encode_seconds", "decode_seconds")
+
+
+def _point(
+    task: Task, codec: BenchCodec, picture: Image.Image, id: str, name: str, setting: float
+) -> tuple[Point, bool]:
+    """A point, and whether an earlier run had measured it."""
+    if task.cache is None:
+        return measure(codec, picture, name, setting, task.metrics), False
+    key = key_of(codec, id, setting, task.metrics)
+    old = task.cache.get(key)
+    if old is not None and set(old) == set(_KEPT):
+        bpp = 8 * old["bytes"] / (picture.width * picture.height)
+        return Point(name, *picture.size, setting, bpp=bpp, **old), True
+    point = measure(codec, picture, name, setting, task.metrics)
+    task.cache.put(key, {field: getattr(point, field) for field in _KEPT})
+    return point, False
 
 
 _task_of_process: list[Task] = []
@@ -188,8 +223,17 @@ def _start_process(task: Task, threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def _work_in_process(path: Path) -> dict[str, list[Point]] | str:
+def _work_in_process(path: Path) -> Measured | str:
     return _measure_all(_task_of_process[0], path)
+
+
+class Progress(NamedTuple):
+    """Says how far a run is: pictures, and points that it measured or took from the cache."""
+
+    done: int
+    pictures: int
+    measured: int
+    reused: int
 
 
 def run(
@@ -197,16 +241,18 @@ def run(
     codecs: Sequence[BenchCodec],
     *,
     metrics: Sequence[str] = (PSNR,),
+    cache: Cache | None = None,
     jobs: int = 1,
     report: Callable[[str, str | None], object] = lambda name, reason: None,
+    watch: Callable[[Progress], object] = lambda progress: None,
 ) -> Result:
     """Measures all codecs on all pictures, in `jobs` processes at a time, and reports the name of
     each picture when it is through, with the reason if it was left out.
     """
     result = Result(codecs, metrics, {codec.name: [] for codec in codecs})
-    task = Task(codecs, metrics)
+    task = Task(codecs, metrics, cache)
     with ExitStack() as stack:
-        found: Iterator[dict[str, list[Point]] | str]
+        found: Iterator[Measured | str]
         if jobs == 1:
             found = map(partial(_measure_all, task), paths)
         else:
@@ -219,11 +265,16 @@ def run(
             )
             stack.callback(pool.shutdown, cancel_futures=True)
             found = pool.map(_work_in_process, paths)
-        for path, points in zip(paths, found, strict=True):
-            if isinstance(points, str):
-                result.skipped[path.name] = points
+        watch(Progress(0, len(paths), 0, 0))
+        for number, (path, one) in enumerate(zip(paths, found, strict=True), 1):
+            if isinstance(one, str):
+                result.skipped[path.name] = one
             else:
-                for name, row in points.items():
+                for name, row in one.points.items():
                     result.points[name] += row
-            report(path.name, points if isinstance(points, str) else None)
+                result.ids.append(one.id)
+                result.reused += one.reused
+            report(path.name, one if isinstance(one, str) else None)
+            points = sum(map(len, result.points.values()))
+            watch(Progress(number, len(paths), points - result.reused, result.reused))
     return result

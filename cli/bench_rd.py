@@ -14,7 +14,7 @@ import click
 from ..format.errors import AecError
 from .codes import FAILED, OK, code_of
 from .files import STANDARD
-from .measuring import Place, arguments, give_up, numbers, reason, report
+from .measuring import Place, TimeLeft, arguments, give_up, numbers, reason
 from .naming import shown
 from .report import complain
 from .tables import bd_rate_line, rd_table
@@ -104,6 +104,14 @@ def _read(name: str) -> list[dict[str, Any]]:
     "the name of a published one, as vtm; repeatable.",
 )
 @click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where measured points are kept, so that a run goes on where another one ended.  "
+    "[default: aec/bench in ~/.cache, or in $XDG_CACHE_HOME]",
+)
+@click.option("--no-cache", is_flag=True, help="Measure all of it, and keep no point.")
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     default=1,
@@ -118,6 +126,8 @@ def rd(
     qualities: Sequence[float],
     metrics: Sequence[str] | None,
     anchors: Sequence[str],
+    cache: Path | None,
+    no_cache: bool,
     jobs: int,
     **shared: Any,
 ) -> None:
@@ -131,6 +141,7 @@ def rd(
     place.check_out()
     try:
         from ..bench.bd import bjontegaard, curve_of, has_metric
+        from ..bench.cache import Cache, default_folder
         from ..bench.codecs import make_all
         from ..bench.metrics import PSNR
         from ..bench.rd import run
@@ -152,11 +163,18 @@ def rd(
         made = make_all(codecs, qualities, device=place.device, model=place.model)
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
         give_up(reason(error), code_of(error))
-    result = run(paths, made, metrics=kinds, jobs=jobs, report=report)
+    kept = None if no_cache else Cache(cache or default_folder())
+    line = TimeLeft()
+    result = run(
+        paths, made, metrics=kinds, cache=kept, jobs=jobs, report=line.report, watch=line.watch
+    )
     done = len(paths) - len(result.skipped)
     rates: list[BdRate] = []
     if done:
         lines = [f"means over {done} of {len(paths)} pictures, {jobs} at a time", rd_table(result)]
+        if kept is not None and result.reused:
+            count = sum(map(len, result.points.values()))
+            lines.append(f"{result.reused} of {count} points, with their times, from {kept.folder}")
         for key in kinds:
             ours = [result.curve(codec.name, key) for codec in result.codecs]
             jpeg = [curve for curve in ours if curve.name == "jpeg"]
@@ -164,7 +182,7 @@ def rd(
         click.echo("\n".join(lines), err=place.out == STANDARD)
     else:
         complain(f"no picture of {shown(place.folder)} could be measured")
-    facts: dict[str, Any] = {"environment": environment(), "jobs": jobs}
+    facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "reused": result.reused}
     facts["bd_rates"] = [asdict(rate) for rate in rates]
     place.write(finite(facts | result.as_dict()))
     context.exit(FAILED if result.skipped or not done else OK)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,7 +18,19 @@ from .files import STANDARD, is_taken, write_output
 from .naming import shown
 from .report import complain, explain
 
-__all__ = ["Place", "arguments", "give_up", "model_option", "numbers", "reason", "report"]
+if TYPE_CHECKING:
+    from ..bench.rd import Progress
+
+__all__ = [
+    "Place",
+    "TimeLeft",
+    "arguments",
+    "give_up",
+    "model_option",
+    "numbers",
+    "reason",
+    "report",
+]
 
 
 @dataclass(frozen=True)
@@ -93,3 +107,44 @@ def report(name: str, trouble: str | None) -> None:
         click.echo(f"{shown(name)}", err=True)
     else:
         complain(f"left out: {trouble}", name)
+
+
+class TimeLeft:
+    """Reports pictures as `report` does and, where stderr is a terminal, keeps a line below that
+    says how far a run is and how long the rest of it will take.
+    """
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self.start = time.monotonic()
+
+    def report(self, name: str, trouble: str | None) -> None:
+        self.clear()
+        report(name, trouble)
+
+    def clear(self) -> None:
+        if self.shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    def watch(self, progress: Progress) -> None:
+        if not self.shown:
+            return
+        self.clear()
+        if progress.done < progress.pictures:
+            seconds = time.monotonic() - self.start
+            line = f"{progress.done} of {progress.pictures} pictures{time_left(progress, seconds)}"
+            click.echo(line, nl=False, err=True)
+
+
+def time_left(progress: Progress, seconds: float) -> str:
+    """Returns how long the rest will take as text: what one picture did, were all of it measured,
+    or nothing where there is no such time yet.
+    """
+    points = progress.measured + progress.reused
+    if not progress.measured:
+        return ""
+    left = seconds / progress.measured * points / progress.done
+    minutes, rest = divmod(round(left * (progress.pictures - progress.done)), 60)
+    if minutes >= 60:
+        return f", {minutes // 60} h {minutes % 60} min left"
+    return f", {minutes} min left" if minutes else f", {rest} s left"

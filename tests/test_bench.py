@@ -43,6 +43,7 @@ def folder(tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) 
     photo.convert("L").crop((10, 5, 80, 70)).save(pictures / "b.png")
     (pictures / "notes.txt").write_text("no picture")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return pictures
 
 
