@@ -19,6 +19,7 @@ from ..format.errors import (
     AecError,
     BackendMismatchError,
     FormatError,
+    LimitError,
     ModelNotFoundError,
 )
 from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
@@ -155,6 +156,7 @@ class Codec:
             | (FLAG_ALPHA if source.channels in (2, 4) else 0),
             tile_log2=tile_log2(tile, source.width, source.height),
         )
+        limits.check_tiles(header.grid.count, *header.grid.rect(0)[2:])
         blocks = blocks_of(image) if isinstance(image, Image.Image) else {}
         given = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
         blocks |= {name: block for name, block in given.items() if block is not None}
@@ -217,12 +219,19 @@ class Codec:
 
             def tile_y(number: int) -> Tensor:
                 try:
-                    return self._tile_y(canvas, reader.tile(number), work)
+                    tile = reader.tile(number)
+                except (FormatError, LimitError) as error:
+                    return without(number, error)
+                try:
+                    return self._tile_y(canvas, tile, work)
                 except (FormatError, BackendMismatchError) as error:
-                    errors.append(error)
-                    lost.append(number)
-                    cells = tile_cells(header.grid, number)
-                    return torch.zeros(cells.height, cells.width, self._weights.cfg.m)
+                    return without(number, error)
+
+            def without(number: int, error: AecError) -> Tensor:
+                errors.append(error)
+                lost.append(number)
+                cells = tile_cells(header.grid, number)
+                return torch.zeros(cells.height, cells.width, self._weights.cfg.m)
 
             self._paint_with(canvas, tile_y, work)
             if len(lost) == header.grid.count:

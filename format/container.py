@@ -97,7 +97,7 @@ def write_file(
     fit the header, and LimitError when there are too many chunks or the metadata is too long.
     """
     count = header.grid.count
-    limits.check_chunks(count, "tiles")
+    limits.check_tiles(count, *header.grid.rect(0)[2:])
     numbers = [tile.number for tile in tiles]
     if numbers != list(range(count)):
         wanted = f"[0, ..., {count - 1}]" if count > 1 else "[0]"
@@ -180,7 +180,7 @@ def _read_source(source: Source, limits: Limits) -> memoryview:
 def _read_header(view: memoryview, limits: Limits) -> Header:
     header = parse_header(view)
     limits.check_picture(header.width, header.height)
-    limits.check_chunks(header.grid.count, "tiles")
+    limits.check_tiles(header.grid.count, *header.grid.rect(0)[2:])
     limits.check_file_bytes(len(view))
     return header
 

@@ -16,12 +16,18 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SECONDS",
     "MAX_SIDE",
+    "MAX_TILE_PIXELS",
     "Limits",
 ]
 
 MAX_PIXELS = 178_956_970
 """Pixels in a picture. The count at which Pillow refuses to open a picture (twice its
 ``MAX_IMAGE_PIXELS``), so that whatever Pillow can hand to the encoder the decoder takes back."""
+
+MAX_TILE_PIXELS = 1 << 24
+"""Pixels in one tile, or in a picture that is a single one: as many as in the largest tile that the
+format can name besides, 4096 a side. A tile is decoded as a whole, which takes about 40 bytes of
+memory a pixel, so a file of 60 bytes can ask for 0.7 GB and no more."""
 
 MAX_SIDE = 32_768
 """Pixels along a side. The networks pad both sides to multiples of 64, so a picture one pixel high
@@ -54,8 +60,8 @@ longer would block a service, and its user learns why."""
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Holds the upper bounds that reader and writer enforce (pixels, pixels, bytes, count, bytes,
-    bytes, seconds); pass larger ones for larger files that you trust. Raises ValueError when one
-    is below 1, or the seconds are not above 0.
+    bytes, seconds, pixels); pass larger ones for larger files that you trust. Raises ValueError
+    when one is below 1, or the seconds are not above 0.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -65,6 +71,7 @@ class Limits:
     max_block_bytes: int = MAX_BLOCK_BYTES
     max_metadata_bytes: int = MAX_METADATA_BYTES
     max_seconds: float = MAX_SECONDS
+    max_tile_pixels: int = MAX_TILE_PIXELS
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -91,6 +98,17 @@ class Limits:
                 f"{what}{' of ' if what else ''}{width} x {height} = {width * height} pixels is "
                 f"over the limit max_pixels={self.max_pixels}"
             )
+
+    def check_tiles(self, count: int, width: int, height: int) -> None:
+        """Raises LimitError when a picture has too many tiles, or too large ones: the first is of
+        this width and height (pixels).
+        """
+        if width * height > self.max_tile_pixels:
+            raise LimitError(
+                f"a tile of {width} x {height} = {width * height} pixels is over the limit "
+                f"max_tile_pixels={self.max_tile_pixels}"
+            )
+        self.check_chunks(count, "tiles")
 
     def check_chunks(self, count: int, what: str = "chunks") -> None:
         """Raises LimitError when a file has too many chunks, or of ``what`` takes one each."""

@@ -23,8 +23,8 @@ class PartReader:
     """Gives single tiles of a file (bytes, a path, or a seekable binary file from where it stands),
     and reads only what they need. All that it reads it checks; a whole file is ``read_file``'s.
 
-    With a region (left, top, width, height in pixels), the limit on pixels holds for the region and
-    for each tile alone, not for the picture. A tolerant reader needs an intact header only: what is
+    With a region (left, top, width, height in pixels), the limit on pixels holds for the region,
+    not for the picture. A tolerant reader needs an intact header only: what is
     wrong outside the tiles is in ``damage``, and each tile is judged alone.
 
     Raises FormatError or one of its subclasses, LimitError, ValueError for a region that is not
@@ -104,9 +104,7 @@ class PartReader:
                     "and height are at least 1"
                 )
             limits.check_pixels(width, height, "region")
-            # A part of a tile takes the whole tile to decode.
-            limits.check_pixels(*header.grid.rect(0)[2:], "tile")
-        limits.check_chunks(header.grid.count, "tiles")
+        limits.check_tiles(header.grid.count, *header.grid.rect(0)[2:])
         limits.check_file_bytes(self._access.size)
 
     def _find_tiles(self, lead: Lead, tolerant: bool) -> None:

@@ -173,7 +173,7 @@ def test_a_bomb_is_refused_from_the_header_alone(width, height):
     data = pack_header(Header(width, height, 0, bytes(8)))
     # Nothing follows the header, so any look beyond it would be a TruncatedError.
     refused(data, errors.LimitError, r"over the limit max_(side|pixels)=")
-    limits = Limits(max_side=2**24, max_pixels=2**48)
+    limits = Limits(max_side=2**24, max_pixels=2**48, max_tile_pixels=2**48)
     assert open_info(data + TILE + END, limits).width == width
     assert read_file(data + TILE + END, limits).header.width == width
 

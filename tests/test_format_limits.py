@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from aec.format import errors
+from aec.format import container, errors, header
+from aec.format.container import open_info, read_file
 from aec.format.limits import (
     DEFAULT_LIMITS,
     MAX_CHUNKS,
@@ -11,6 +12,7 @@ from aec.format.limits import (
     MAX_SIDE,
     Limits,
 )
+from aec.format.reader import PartReader
 from aec.format.tiles import Grid
 
 
@@ -74,3 +76,19 @@ def test_the_time_is_more_than_nothing():
     for seconds in (0, -1.0, math.nan):
         with pytest.raises(ValueError, match="max_seconds must be more than 0, not"):
             Limits(max_seconds=seconds)
+
+
+@pytest.mark.spec("S-226")
+def test_the_largest_tile():
+    """A tile of 4096 pixels a side, the largest that can be named, is within the bound."""
+    DEFAULT_LIMITS.check_tiles(9, 4096, 4096)
+    whole = header.Header(4096, 4097, 0, bytes(8))
+    bomb = header.pack_header(whole) + bytes(30)
+    for read in (open_info, read_file, PartReader):
+        with pytest.raises(errors.LimitError, match="16781312 pixels is over the limit max_tile"):
+            read(bomb)
+    with pytest.raises(errors.LimitError, match="max_tile_pixels"):
+        container.write_file(whole, [container.Tile(0, 0, b"")])
+    tiled = header.Header(4096, 4097, 0, bytes(8), tile_log2=12)
+    tiles = [container.Tile(number, 0, b"") for number in range(2)]
+    assert len(read_file(container.write_file(tiled, tiles)).tiles) == 2

@@ -171,13 +171,13 @@ def test_limits_of_a_region():
     data = FILES["tiles"]
     assert kept(PartReader(data, Limits(max_pixels=64 * 64), region=REGION))
     with pytest.raises(errors.LimitError, match="tile of 64 x 64 = 4096 pixels is over the limit"):
-        PartReader(data, Limits(max_pixels=64 * 64 - 1), region=REGION)
+        PartReader(data, Limits(max_tile_pixels=64 * 64 - 1), region=REGION)
     with pytest.raises(errors.LimitError, match="region of 65 x 65 = 4225 pixels is over the"):
         PartReader(data, Limits(max_pixels=64 * 64), region=(3, 3, 65, 65))
     with pytest.raises(errors.LimitError, match=r"^100 x 70 = 7000 pixels is over the limit"):
         PartReader(data, Limits(max_pixels=6999))
     with pytest.raises(errors.LimitError, match="tile of 100 x 70 = 7000 pixels"):
-        PartReader(FILES["single"], Limits(max_pixels=6999), region=(0, 0, 1, 1))
+        PartReader(FILES["single"], Limits(max_tile_pixels=6999), region=(0, 0, 1, 1))
     for limits, match in (
         (Limits(max_side=99), "width 100 is over the limit max_side=99"),
         (Limits(max_chunks=3), "4 tiles are over the limit max_chunks=3"),

@@ -243,6 +243,16 @@ def test_large_pictures_have_tiles_by_default(codec: aec.Codec) -> None:
             codec.compress(np.zeros((9, 9), np.uint8), tile=side)
 
 
+@pytest.mark.spec("S-226")
+def test_one_tile_may_not_be_too_large(codec: aec.Codec) -> None:
+    """Said before the work, not after it."""
+    limits = Limits(max_tile_pixels=100 * 100, max_seconds=1e-9)
+    with pytest.raises(LimitError, match="max_tile_pixels"):
+        codec.compress(np.zeros((100, 101), np.uint8), tile=0, limits=limits)
+    with pytest.raises(LimitError, match="max_seconds"):
+        codec.compress(np.zeros((100, 101), np.uint8), tile=64, limits=limits)
+
+
 def test_metadata_goes_with_a_region(codec: aec.Codec) -> None:
     data = codec.compress(np.zeros((99, 99), np.uint8), tile=64, xmp=b"<x/>", exif=b"II*\0")
     info = codec.decompress(data, region=(70, 70, 5, 5)).info
