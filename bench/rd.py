@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -22,9 +16,9 @@ from .bd import Curve
 from .cache import Cache, key_of
 from .codecs import BenchCodec
 from .metrics import METRICS, PSNR
-from .runs import open_opaque, picture_id, timed
+from .runs import open_opaque, picture_id, spread, timed
 
-__all__ = ["Means", "Point", "Progress", "Result", "measure", "run"]
+__all__ = ["Means", "Point", "Progress", "Result", "code", "measure", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +130,27 @@ class Result:
         return {"codecs": codecs, "skipped": self.skipped}
 
 
+def code(
+    codec: BenchCodec,
+    picture: Image.Image,
+    name: str,
+    setting: float,
+    metrics: Sequence[str] = (PSNR,),
+) -> tuple[Point, Image.Image]:
+    """Codes an RGB or L picture once, and returns what it is like and how it comes out, in RGB;
+    raises what the codec raises, and ValueError when it gives back another size.
+    """
+    data, encode_seconds = timed(codec.prepare(picture, setting))
+    decoded, decode_seconds = timed(lambda: codec.decode(data))
+    decoded = decoded.convert("RGB")  # gray, too: three equal channels have the error of one
+    both = [np.asarray(image) for image in (picture.convert("RGB"), decoded)]
+    values = {key: METRICS[key].measure(*both) for key in metrics}
+    width, height = picture.size
+    bpp = 8 * len(data) / (width * height)
+    times = encode_seconds, decode_seconds
+    return Point(name, width, height, setting, len(data), bpp, values, *times), decoded
+
+
 def measure(
     codec: BenchCodec,
     picture: Image.Image,
@@ -143,27 +158,8 @@ def measure(
     setting: float,
     metrics: Sequence[str] = (PSNR,),
 ) -> Point:
-    """Codes an RGB or L picture once; raises what the codec raises, and ValueError when it gives
-    back another size.
-    """
-    data, encode_seconds = timed(codec.prepare(picture, setting))
-    decoded, decode_seconds = timed(lambda: codec.decode(data))
-    # Gray counts as RGB: three equal channels have the error of one.
-    both = [np.asarray(image.convert("RGB")) for image in (picture, decoded)]
-    values = {key: METRICS[key].measure(*both) for key in metrics}
-    width, height = picture.size
-    bpp = 8 * len(data) / (width * height)
-    times = encode_seconds, decode_seconds
-    return Point(name, width, height, setting, len(data), bpp, values, *times)
-
-
-@dataclass(frozen=True)
-class Task:
-    """Holds what is to be done with every picture."""
-
-    codecs: Sequence[BenchCodec]
-    metrics: Sequence[str]
-    cache: Cache | None
+    """Returns the point of a picture that is coded once; raises what `code` raises."""
+    return code(codec, picture, name, setting, metrics)[0]
 
 
 class Measured(NamedTuple):
@@ -174,57 +170,51 @@ class Measured(NamedTuple):
     reused: int
 
 
-def _measure_all(task: Task, path: Path) -> Measured | str:
-    """The points of one picture, or why it is left out: of all codecs, lest their means differ in
-    the pictures that they are over.
-    """
-    name = ""
-    reused = 0
-    try:
-        picture = open_opaque(path)
-        found = Measured(picture_id(picture), {}, 0)
-        for codec in task.codecs:
-            name = f"{codec.name}: "
-            row = found.points[codec.name] = []
-            for setting in codec.settings:
-                point, old = _point(task, codec, picture, found.id, path.name, setting)
-                row.append(point)
-                reused += old
-        return found._replace(reused=reused)
-    except (AecError, OSError, ValueError, MemoryError) as error:
-        return name + (" ".join(str(error).split()) or type(error).__name__)
-
-
 _KEPT = ("bytes", "values", "encode_seconds", "decode_seconds")
 
 
-def _point(
-    task: Task, codec: BenchCodec, picture: Image.Image, id: str, name: str, setting: float
-) -> tuple[Point, bool]:
-    """A point, and whether an earlier run had measured it."""
-    if task.cache is None:
-        return measure(codec, picture, name, setting, task.metrics), False
-    key = key_of(codec, id, setting, task.metrics)
-    old = task.cache.get(key)
-    if old is not None and set(old) == set(_KEPT):
-        bpp = 8 * old["bytes"] / (picture.width * picture.height)
-        return Point(name, *picture.size, setting, bpp=bpp, **old), True
-    point = measure(codec, picture, name, setting, task.metrics)
-    task.cache.put(key, {field: getattr(point, field) for field in _KEPT})
-    return point, False
+@dataclass(frozen=True)
+class Task:
+    """Measures a picture when it is called."""
 
+    codecs: Sequence[BenchCodec]
+    metrics: Sequence[str]
+    cache: Cache | None
 
-_task_of_process: list[Task] = []
+    def __call__(self, path: Path) -> Measured | str:
+        """Returns the points of one picture, or why it is left out: of all codecs, lest their
+        means differ in the pictures that they are over.
+        """
+        name = ""
+        reused = 0
+        try:
+            picture = open_opaque(path)
+            found = Measured(picture_id(picture), {}, 0)
+            for codec in self.codecs:
+                name = f"{codec.name}: "
+                row = found.points[codec.name] = []
+                for setting in codec.settings:
+                    point, old = self._point(codec, picture, found.id, path.name, setting)
+                    row.append(point)
+                    reused += old
+            return found._replace(reused=reused)
+        except (AecError, OSError, ValueError, MemoryError) as error:
+            return name + (" ".join(str(error).split()) or type(error).__name__)
 
-
-def _start_process(task: Task, threads: int) -> None:
-    _task_of_process[:] = [task]
-    if "torch" in sys.modules:  # came with the weights
-        sys.modules["torch"].set_num_threads(threads)
-
-
-def _work_in_process(path: Path) -> Measured | str:
-    return _measure_all(_task_of_process[0], path)
+    def _point(
+        self, codec: BenchCodec, picture: Image.Image, id: str, name: str, setting: float
+    ) -> tuple[Point, bool]:
+        """A point, and whether an earlier run had measured it."""
+        if self.cache is None:
+            return measure(codec, picture, name, setting, self.metrics), False
+        key = key_of(codec, id, setting, self.metrics)
+        old = self.cache.get(key)
+        if old is not None and set(old) == set(_KEPT):
+            bpp = 8 * old["bytes"] / (picture.width * picture.height)
+            return Point(name, *picture.size, setting, bpp=bpp, **old), True
+        point = measure(codec, picture, name, setting, self.metrics)
+        self.cache.put(key, {field: getattr(point, field) for field in _KEPT})
+        return point, False
 
 
 class Progress(NamedTuple):
@@ -250,21 +240,7 @@ def run(
     each picture when it is through, with the reason if it was left out.
     """
     result = Result(codecs, metrics, {codec.name: [] for codec in codecs})
-    task = Task(codecs, metrics, cache)
-    with ExitStack() as stack:
-        found: Iterator[Measured | str]
-        if jobs == 1:
-            found = map(partial(_measure_all, task), paths)
-        else:
-            # Not threads: the codec sets modes of the process. Not forks: torch has threads.
-            pool = ProcessPoolExecutor(
-                jobs,
-                multiprocessing.get_context("spawn"),
-                _start_process,
-                (task, max(1, (os.cpu_count() or 1) // jobs)),
-            )
-            stack.callback(pool.shutdown, cancel_futures=True)
-            found = pool.map(_work_in_process, paths)
+    with spread(Task(codecs, metrics, cache), paths, jobs) as found:
         watch(Progress(0, len(paths), 0, 0))
         for number, (path, one) in enumerate(zip(paths, found, strict=True), 1):
             if isinstance(one, str):

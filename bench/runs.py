@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import multiprocessing
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,9 +23,18 @@ from ..codec.metadata import KINDS
 from ..codec.pictures import open_picture
 from ..format.errors import ImageError
 
-__all__ = ["environment", "find_pictures", "finite", "open_opaque", "picture_id", "timed"]
+__all__ = [
+    "environment",
+    "find_pictures",
+    "finite",
+    "open_opaque",
+    "picture_id",
+    "spread",
+    "timed",
+]
 
 _T = TypeVar("_T")
+_I = TypeVar("_I")
 
 
 def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
@@ -82,3 +94,37 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_task_of_process: list[Callable[[Any], Any]] = []
+
+
+def _start_process(task: Callable[[Any], Any], threads: int) -> None:
+    _task_of_process[:] = [task]
+    if "torch" in sys.modules:  # came with the weights
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _work_in_process(item: Any) -> Any:
+    return _task_of_process[0](item)
+
+
+@contextmanager
+def spread(task: Callable[[_I], _T], items: Sequence[_I], jobs: int) -> Iterator[Iterator[_T]]:
+    """Gives what a task returns for each item, in their order, done by `jobs` processes to which
+    the task travels once.
+    """
+    if jobs == 1:
+        yield map(task, items)
+        return
+    # Not threads: the codec sets modes of the process. Not forks: torch has threads.
+    pool = ProcessPoolExecutor(
+        jobs,
+        multiprocessing.get_context("spawn"),
+        _start_process,
+        (task, max(1, (os.cpu_count() or 1) // jobs)),
+    )
+    try:
+        yield pool.map(_work_in_process, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
