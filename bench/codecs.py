@@ -46,6 +46,8 @@ class BenchCodec(ABC):
     description: str
     identity: str
     settings: Sequence[float]
+    step = 1.0
+    """The least difference between two settings."""
 
     @abstractmethod
     def encode(self, picture: Image.Image, setting: float) -> bytes:
@@ -66,6 +68,7 @@ class Aec(BenchCodec):
     """This codec, through its public interface, with its weights kept in memory."""
 
     name = "aec"
+    step = 0.5
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ class Metric:
     """Describes a metric: its name in results (that of CompressAI where it has one), the field of
     a picture's row, how people call it, its unit, what it is exactly, and the function of the
     original and the decoded picture, both (height, width, 3). Its version changes with its values.
+    A chart shows nothing below the floor.
     """
 
     key: str
@@ -103,6 +104,7 @@ class Metric:
     measure: Callable[[Samples, Samples], float]
     version: int = 1
     decibels: bool = False
+    floor: float | None = None
 
     def on_curve(self, value: float) -> float:
         """Returns a value as curves have it: MS-SSIM as -10 log10(1 - x) dB, as its differences
@@ -136,6 +138,7 @@ METRICS = {
             "",
             "SSIMULACRA2 2.1: 90 visually lossless, 70 high, 50 medium, 30 low quality",
             ssimulacra2,
+            floor=0,
         ),
     )
 }

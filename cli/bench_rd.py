@@ -21,9 +21,12 @@ from .tables import bd_rate_line, rd_table
 
 if TYPE_CHECKING:
     from ..bench.bd import BdRate, Curve
+    from ..bench.cache import Cache
+    from ..bench.rd import Result
 
 __all__ = ["bd", "rd"]
 
+REPORT = "report.html"
 QUALITIES = "5,20,35,50,65,80,95"
 
 
@@ -92,7 +95,7 @@ def _read(name: str) -> list[dict[str, Any]]:
     "--metrics",
     callback=_listed("metrics"),
     help="What to measure, with commas: psnr-rgb, psnr-y, ms-ssim-rgb, ssimulacra2.  "
-    "[default: psnr-rgb]",
+    "[default: psnr-rgb, and with --out DIR all]",
 )
 @click.option(
     "--anchor",
@@ -102,6 +105,13 @@ def _read(name: str) -> list[dict[str, Any]]:
     callback=_results,
     help="CompressAI result (JSON) of the same pictures to give BD-rates against, or for Kodak "
     "the name of a published one, as vtm; repeatable.",
+)
+@click.option(
+    "--view-bpp",
+    type=click.FloatRange(0, min_open=True),
+    default=0.3,
+    show_default=True,
+    help="Bits per pixel of the pictures to look at with --out DIR.",
 )
 @click.option(
     "--cache",
@@ -126,6 +136,7 @@ def rd(
     qualities: Sequence[float],
     metrics: Sequence[str] | None,
     anchors: Sequence[str],
+    view_bpp: float,
     cache: Path | None,
     no_cache: bool,
     jobs: int,
@@ -136,18 +147,22 @@ def rd(
     Bits are those of whole files. PSNR is of 8-bit RGB, with one error over all three channels.
     The BD-rate says how many percent more bits a codec takes for the same quality than another
     one (less if negative), over what both reach: PCHIP through the points of the means.
+
+    With --out DIR, which is any name that does not end in .json, the results go into a folder: a
+    page to look at (report.html), the curves as SVG and PNG, all points as CSV and JSON, and a
+    result of CompressAI for each codec. For Kodak it has published curves beside the measured.
     """
     place = Place(**shared)
-    place.check_out()
+    place.check_out(os.path.join(str(place.out), REPORT) if place.is_folder else None)
     try:
         from ..bench.bd import bjontegaard, curve_of, has_metric
         from ..bench.cache import Cache, default_folder
         from ..bench.codecs import make_all
-        from ..bench.metrics import PSNR
+        from ..bench.metrics import METRICS, PSNR
         from ..bench.rd import run
         from ..bench.runs import environment, find_pictures, finite
 
-        kinds = metrics or (PSNR,)
+        kinds = metrics or (tuple(METRICS) if place.is_folder else (PSNR,))
         if anchors or codecs is None or ("jpeg" in codecs and len(codecs) > 1):
             bjontegaard()  # better missed now than when all is measured
         paths = find_pictures(place.folder)
@@ -184,8 +199,38 @@ def rd(
         complain(f"no picture of {shown(place.folder)} could be measured")
     facts: dict[str, Any] = {"environment": environment(), "jobs": jobs, "reused": result.reused}
     facts["bd_rates"] = [asdict(rate) for rate in rates]
-    place.write(finite(facts | result.as_dict()))
+    if place.is_folder and done:
+        files = _report(result, paths, published, facts, view_bpp, kept, jobs)
+        place.write_folder(files)
+        click.echo(f"{len(files)} files in {shown(str(place.out))}, to look at: {REPORT}")
+    elif not place.is_folder:
+        place.write(finite(facts | result.as_dict()))
     context.exit(FAILED if result.skipped or not done else OK)
+
+
+def _report(
+    result: Result,
+    paths: Sequence[Path],
+    published: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+    bpp: float,
+    cache: Cache | None,
+    jobs: int,
+) -> dict[str, bytes]:
+    """The files of the report; for it, every picture is coded once more by every codec."""
+    from ..bench.published import DRAWN, is_kodak
+    from ..bench.published import published as published_result
+    from ..bench.report import report_files
+    from ..bench.runs import spread
+    from ..bench.views import viewer
+
+    if is_kodak(result.ids):
+        names = {one["name"] for one in published}
+        published = [*published, *(published_result(n) for n in DRAWN if n not in names)]
+    measured = [path for path in paths if path.name not in result.skipped]
+    click.echo("pictures to look at", err=True)
+    with spread(viewer(result, bpp, cache), measured, jobs) as views:
+        return report_files(result, published, facts, list(views), bpp)
 
 
 def _check_kodak(paths: Sequence[Path]) -> None:

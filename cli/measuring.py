@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,7 +15,7 @@ import click
 
 from .batch import device_option
 from .codes import FAILED
-from .files import STANDARD, is_taken, write_output
+from .files import STANDARD, is_stream, is_taken, write_output, write_together
 from .naming import shown
 from .report import complain, explain
 
@@ -45,10 +46,18 @@ class Place:
     device: str
     model: Path | None
 
-    def check_out(self) -> None:
+    def check_out(self, name: str | None = None) -> None:
         """Refuses a file that exists before an hour is spent on what should go there."""
-        if self.out not in (None, STANDARD) and not self.force and is_taken(self.out):
-            give_up(f"{shown(self.out)} exists; replace it with --force")
+        name = name or self.out
+        if name not in (None, STANDARD) and not self.force and is_taken(name):
+            give_up(f"{shown(name)} exists; replace it with --force")
+
+    @property
+    def is_folder(self) -> bool:
+        """Says whether the result goes into a folder, and not into a file of JSON."""
+        if self.out is None or is_stream(self.out) or os.path.isfile(self.out):
+            return False
+        return not self.out.lower().endswith(".json")
 
     def write(self, content: Any) -> None:
         """Writes a result as JSON if it was asked for."""
@@ -59,6 +68,16 @@ class Place:
             write_output(self.out, text.encode(), overwrite=self.force)
         except OSError as error:
             give_up(f"cannot write {shown(self.out)}: {explain(error)}")
+
+    def write_folder(self, files: Mapping[str, bytes]) -> None:
+        """Writes files into the folder that was asked for, all or none."""
+        assert self.out is not None
+        try:
+            os.makedirs(self.out, exist_ok=True)
+            contents = {os.path.join(self.out, name): data for name, data in files.items()}
+            write_together(contents, overwrite=self.force)
+        except OSError as error:
+            give_up(f"cannot write to {shown(self.out)}: {explain(error)}")
 
 
 def numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, ...]:
