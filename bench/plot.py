@@ -12,7 +12,7 @@ from .metrics import METRICS
 __all__ = ["png"]
 
 ACCENT, SOFT = "#c8401a", "#687180"
-HUES = ("#5f7a94", "#8a7a4f", "#5b8a72", "#8d6f93", "#4f8a96", "#9a6f62", "#70835a", "#6b6fa0")
+HUES = ("#4a6fa5", "#a88a2c", "#6fae86", "#2f7d51", "#a98cc4", "#74509b", "#4b5361", "#a3917f")
 
 
 def png(metric: str, lines: Sequence[Line]) -> bytes | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .bd import BdRate, Curve, bd_rate, curve_of, has_metric
 from .chart import Line, chart, style
+from .codecs import CODECS
 from .metrics import METRICS
 from .plot import png
 from .rd import Result
@@ -74,7 +75,6 @@ def lines_of(result: Result, published: Sequence[Mapping[str, Any]], metric: str
     """Returns all curves of a metric, the measured ones first."""
     points: list[tuple[float, float, float | None]]
     lines = []
-    others = [codec.name for codec in result.codecs if codec.name != "aec"]
     for codec in result.codecs:
         curve = result.curve(codec.name, metric)
         settings = [mean.setting for mean in result.means(codec.name)]
@@ -82,7 +82,7 @@ def lines_of(result: Result, published: Sequence[Mapping[str, Any]], metric: str
         if codec.name == "aec":
             lines.append(Line("aec", "ours", "aec", points))
         else:
-            hue = others.index(codec.name)
+            hue = CODECS.index(codec.name) - 1 if codec.name in CODECS else 0
             lines.append(Line(codec.name, "codec", codec.name, points, hue))
     for one in published:
         if has_metric(one, metric):

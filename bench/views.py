@@ -22,12 +22,18 @@ from .runs import open_opaque, picture_id
 
 __all__ = ["PIXELS", "Viewer", "box_of", "viewer"]
 
+Box = tuple[int, int, int, int]
+
+NEAR = 0.03
+TRIES = 4
+"""A rate is as good as the wanted one when it is 3 % off, or when so many others were tried."""
+
 PIXELS = 36_000_000
 """How many pixels all views together may have, lest a page be too large to open: about two bytes
 each, without loss."""
 
 
-def box_of(width: int, height: int, pixels: float) -> tuple[int, int, int, int]:
+def box_of(width: int, height: int, pixels: float) -> Box:
     """Returns the middle part of a picture that has no more than so many pixels, in its shape."""
     scale = min(1.0, math.sqrt(pixels / (width * height)))
     w, h = max(1, int(width * scale)), max(1, int(height * scale))
@@ -57,24 +63,43 @@ class Viewer:
         box = box_of(*picture.size, self.pixels)
         views = [{"name": "original", "src": _source(picture.convert("RGB").crop(box))}]
         for codec in self.codecs:
-            setting = self._setting(codec, path.name)
-            key = f"{key_of(codec, id, setting, self.metrics)}-view-{'-'.join(map(str, box))}"
-            view = None if self.cache is None else self.cache.get(key)
-            if view is None:
-                try:
-                    view = self._view(codec, picture, path.name, setting, box)
-                except (AecError, OSError, ValueError, MemoryError):
-                    continue  # all of its settings went well, and none of them shows less of it
-                if self.cache is not None:
-                    self.cache.put(key, view)
-            views.append(view)
+            try:
+                views.append(self._closest(codec, picture, id, path.name, box))
+            except (AecError, OSError, ValueError, MemoryError):
+                continue  # its measured settings went well, and the others are no less shown
         return {"name": path.name, "size": picture.size, "box": box, "views": views}
 
-    def _setting(self, codec: BenchCodec, name: str) -> float:
-        points = sorted(self.points[name][codec.name], key=lambda point: point.bpp)
-        rates = [math.log(point.bpp) for point in points]
-        exact = float(np.interp(math.log(self.bpp), rates, [point.setting for point in points]))
-        return round(exact / codec.step) * codec.step
+    def _closest(
+        self, codec: BenchCodec, picture: Image.Image, id: str, name: str, box: Box
+    ) -> dict[str, Any]:
+        """The view at the setting whose rate is next to the one that is wanted."""
+        wanted = math.log(self.bpp)
+        points = [(math.log(point.bpp), point.setting) for point in self.points[name][codec.name]]
+        tried: dict[float, dict[str, Any]] = {}
+        for _ in range(TRIES):
+            rates, settings = zip(*sorted(points), strict=True)
+            exact = float(np.interp(wanted, rates, settings))
+            setting = round(exact / codec.step) * codec.step
+            if setting in tried:
+                break
+            view = tried[setting] = self._kept(codec, picture, id, name, setting, box)
+            points.append((math.log(view["bpp"]), setting))
+            if abs(points[-1][0] - wanted) < NEAR:
+                break
+        return min(tried.values(), key=lambda view: abs(math.log(view["bpp"]) - wanted))
+
+    def _kept(
+        self, codec: BenchCodec, picture: Image.Image, id: str, name: str, setting: float, box: Box
+    ) -> dict[str, Any]:
+        """A view from the cache, or else for it."""
+        if self.cache is None:
+            return self._view(codec, picture, name, setting, box)
+        key = f"{key_of(codec, id, setting, self.metrics)}-view-{'-'.join(map(str, box))}"
+        view = self.cache.get(key)
+        if view is None:
+            view = self._view(codec, picture, name, setting, box)
+            self.cache.put(key, view)
+        return view
 
     def _view(
         self,
@@ -82,7 +107,7 @@ class Viewer:
         picture: Image.Image,
         name: str,
         setting: float,
-        box: tuple[int, int, int, int],
+        box: Box,
     ) -> dict[str, Any]:
         point, decoded = code(codec, picture, name, setting, self.metrics)
         values = {key: METRICS[key].on_curve(value) for key, value in point.values.items()}

@@ -163,7 +163,7 @@ def rd(
         from ..bench.runs import environment, find_pictures, finite
 
         kinds = metrics or (tuple(METRICS) if place.is_folder else (PSNR,))
-        if anchors or codecs is None or ("jpeg" in codecs and len(codecs) > 1):
+        if anchors or place.is_folder or codecs is None or {"jpeg"} < set(codecs):
             bjontegaard()  # better missed now than when all is measured
         paths = find_pictures(place.folder)
         if not all(os.path.isfile(name) for name in anchors):

@@ -7,11 +7,22 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+# The browser reads from descriptor 3 and writes to 4; one of these may be the pipe to move there.
+LAUNCHER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, number in zip(ends, (3, 4)):
+    os.dup2(end, number)
+    os.close(end)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -31,10 +42,8 @@ class Page:
             *("--disable-background-networking", f"--user-data-dir={profile}"),
             *("--window-size=1200,900", "about:blank"),
         ]
-        # The browser reads from descriptor 3 and writes to 4.
-        script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["sh", "-c", script, "sh", *arguments],
+            [sys.executable, "-c", LAUNCHER, str(to_browser), str(from_browser), *arguments],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -45,15 +54,23 @@ class Page:
         self._count = 0
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
+        try:
+            self._open(address, "dark" if dark else "light")
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, address: str, scheme: str) -> None:
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("Emulation.setEmulatedMedia", features=features)
         self.send("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete'")
+        # The blank page before it is complete, too.
+        self.wait(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
         """Returns what the browser answers; raises RuntimeError for an error, or TimeoutError."""

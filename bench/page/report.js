@@ -13,6 +13,7 @@ function press(buttons, chosen) {
   for (const button of buttons) button.setAttribute("aria-pressed", String(button === chosen));
 }
 
+const plain = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
 const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(1) + "\u2009%";
 const titles = new Map(data.published.map((one) => [one.name, one.title]));
 const titleOf = (name) => titles.get(name) ?? name;
@@ -29,7 +30,7 @@ function showRates(anchor) {
     const rate = rateOf("aec", anchor, metric.key);
     if (!rate) continue;
     const bits = rate.percent < 0 ? "fewer" : "more";
-    const text = `bits ${bits} than ${titleOf(anchor)} for the same ${metric.label}`;
+    const text = `${bits} bits than ${titleOf(anchor)} for the same ${metric.label}`;
     const number = make("b", { textContent: Math.abs(rate.percent).toFixed(1) + "\u2009%" });
     tiles.push(make("div", { className: "tile" }, number, make("span", { textContent: text })));
   }
@@ -46,7 +47,7 @@ function showRates(anchor) {
       const rate = rateOf(name, anchor, metric.key);
       if (!rate) return make("td", { className: "none", textContent: "\u2013" });
       const digits = metric.unit ? 1 : 0;
-      const range = `${rate.low.toFixed(digits)} to ${rate.high.toFixed(digits)} ${metric.unit}`;
+      const range = `${plain(rate.low, digits)} to ${plain(rate.high, digits)} ${metric.unit}`;
       const points = `${rate.test_points} and ${rate.anchor_points} points`;
       const small = make("small", { textContent: `${range.trim()}, ${points}` });
       return make("td", { textContent: signed(rate.percent) }, small);
@@ -108,7 +109,7 @@ function showPoint(svg, dot) {
   const metric = data.metrics.find((one) => one.key === svg.dataset.metric);
   const setting = dot.dataset.setting === undefined ? "" : `, setting ${dot.dataset.setting}`;
   const published = curve.classList.contains("published") ? ", published" : "";
-  const value = `${Number(dot.dataset.value).toFixed(2)} ${metric.unit}`.trim();
+  const value = `${plain(Number(dot.dataset.value), 2)} ${metric.unit}`.trim();
   $("tip").replaceChildren(
     make("b", { textContent: curve.dataset.label + setting + published }),
     `${Number(dot.dataset.bpp).toFixed(3)} bpp, ${metric.unit ? value : `${metric.label} ${value}`}`,
@@ -182,14 +183,14 @@ function showPicture(picture) {
       facts.push(`${view.bpp.toFixed(3)} bpp`);
       const metric = data.metrics[0];
       const value = view.values[metric.key];
-      if (typeof value === "number") facts.push(`${value.toFixed(2)} ${metric.unit}`.trim());
+      if (typeof value === "number") facts.push(`${plain(value, 2)} ${metric.unit}`.trim());
     } else {
       facts.push(`${picture.size[0]}\u00d7${picture.size[1]}`);
     }
     const button = make("button", { type: "button", className: view.name === "aec" ? "ours" : "" });
     button.dataset.view = view.name;
     button.title = Object.entries(view.values ?? {}).filter(([, v]) => v !== null).map(([key, value]) =>
-      `${data.metrics.find((one) => one.key === key).label} ${value.toFixed(2)}`).join(", ");
+      `${data.metrics.find((one) => one.key === key).label} ${plain(value, 2)}`).join(", ");
     button.append(view.name, make("small", { textContent: facts.join(", ") }));
     button.addEventListener("click", () => showView(view.name));
     return button;
