@@ -52,6 +52,7 @@ class Page:
         os.close(from_browser)
         self._buffer = b""
         self._count = 0
+        self._pressed = 0
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
         try:
@@ -117,7 +118,10 @@ class Page:
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Sends mouseMoved, mousePressed or mouseReleased."""
-        button = {"mouseMoved": {}}.get(kind, {"button": "left", "clickCount": 1})
+        self._pressed = {"mousePressed": 1, "mouseReleased": 0}.get(kind, self._pressed)
+        button: dict[str, Any] = {"button": "left", "clickCount": 1}
+        if kind == "mouseMoved":
+            button = {"buttons": self._pressed, "button": "left" if self._pressed else "none"}
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
     def key(self, key: str) -> None:

@@ -219,6 +219,15 @@ def test_page_in_a_browser(page: Any, folder: Path) -> None:
     assert page.run(shown) == "jpeg"
     page.run("document.getElementById('stage').click()")
     assert page.run(shown) == "original"
+    page.run("document.getElementById('stage').scrollIntoView()")
+    where = "document.getElementById('stage').getBoundingClientRect()"
+    x, y = page.run(f"[{where}.x + 200, {where}.y + 60]")
+    for kind, moved in (("mousePressed", 0), ("mouseMoved", 30), ("mouseReleased", 30)):
+        page.mouse(kind, x + moved, y)
+    assert page.run(shown) == "original"  # to drag is not to flip
+    for kind in ("mousePressed", "mouseReleased"):
+        page.mouse(kind, x, y)
+    page.wait(f"{shown} === 'jpeg'")
     page.run("document.querySelector('button[data-view=aec]').click()")
     page.wait("document.getElementById('over').complete")
     pixels = page.run(

@@ -252,14 +252,19 @@ if (data.views.length) {
     state.against = $("against").value;
     draw();
   });
-  stage.addEventListener("click", () => state.mode === "flip" && flip());
+  let dragged = 0; // pixels since the button went down: a drag moves the picture, a click flips it
+  stage.addEventListener("click", () => state.mode === "flip" && dragged < 5 && flip());
   stage.addEventListener("pointerdown", (event) => {
+    dragged = 0;
     if (state.mode !== "slide") return;
     stage.setPointerCapture(event.pointerId);
     slideTo(event);
   });
   stage.addEventListener("pointermove", (event) => {
-    if (state.mode === "slide" && event.buttons) slideTo(event);
+    if (!event.buttons) return;
+    if (state.mode === "slide") return slideTo(event);
+    dragged += Math.hypot(event.movementX, event.movementY);
+    stage.scrollBy(-event.movementX, -event.movementY);
   });
   stage.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
