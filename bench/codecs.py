@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL import AvifImagePlugin, Image, features
 
-from ..format.errors import ResourceError
 from .metrics import psnr
 
 __all__ = [
@@ -27,12 +26,17 @@ __all__ = [
     "Jp2",
     "Jpeg",
     "Jxl",
+    "MissingCodecError",
     "WebP",
     "make",
     "make_all",
 ]
 
 DEFAULT_QUALITIES = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
+
+
+class MissingCodecError(ImportError):
+    """A codec that this machine lacks; says what to install."""
 
 
 class BenchCodec(ABC):
@@ -113,11 +117,11 @@ class _Pillow(BenchCodec):
     options: dict[str, object]
 
     def __init__(self) -> None:
-        """Raises ResourceError when Pillow, or what is installed beside it, lacks the format."""
+        """Raises MissingCodecError when Pillow, or what is beside it, lacks the format."""
         versions = f"Pillow {features.version('pil')}"
         if self.feature:
             if not features.check(self.feature):
-                raise ResourceError(f"this Pillow was built without {self.format}")
+                raise MissingCodecError(f"this Pillow was built without {self.format}")
             versions += f", library {features.version(self.feature)}"
         if self.package:
             self._register()
@@ -129,7 +133,7 @@ class _Pillow(BenchCodec):
         try:
             import_module(self.module)
         except ImportError as error:
-            raise ResourceError(
+            raise MissingCodecError(
                 f"{self.name} needs the package {self.package}: pip install 'aec-codec[bench]'"
             ) from error
 
@@ -326,7 +330,7 @@ def make_all(
     for name in CODECS if names is None else names:
         try:
             made.append(make(name, qualities, device=device, model=model))
-        except ResourceError:
+        except MissingCodecError:
             if names is not None or name == "aec":
                 raise
     return made

@@ -1,8 +1,9 @@
-"""Time of encoding and decoding, where decoding spends it, and JPEG and AVIF beside it."""
+"""Time of encoding and decoding, where decoding spends it, and other codecs beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,29 @@ from ..codec.decoder import Decoder
 from ..codec.loading import load_weights
 from ..format.errors import AecError
 from . import cost
-from .codecs import Aec, BenchCodec
+from .codecs import Aec, Avif, BenchCodec, Jpeg, MissingCodecError, make
+from .learned import LEARNED, CompressAi
+from .memory import mosaic
 from .runs import environment, open_opaque, timed
 
-__all__ = ["BESIDE", "STAGES", "run", "stage_clock"]
+__all__ = ["BESIDE", "STAGES", "USUAL", "others", "run", "stage_clock"]
 
-BESIDE = {"jpeg": 75, "avif": 60}
-"""The settings of the other codecs in the same run."""
+BESIDE = {
+    "jpeg": 75,
+    "webp": 75,
+    "avif": 60,
+    "jxl": 75,
+    "heic": 45,
+    "jp2": 24,
+    "mbt2018-mean": 4,
+    "cheng2020-anchor": 4,
+}
+"""The settings of the other codecs in the same run: files of about the same use."""
+
+USUAL = ("jpeg", "webp", "avif", "jxl")
+"""The other codecs when nobody asks for some."""
+
+WAYS = ("encode", "decode")
 
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "container and entropy coding": (
@@ -73,19 +90,40 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def others(names: Iterable[str] | None, threads: int | None = None) -> list[BenchCodec]:
+    """Returns the other codecs of these names, or the usual ones that this machine has, with
+    `threads` threads where they have several; raises MissingCodecError for one that is missing.
+    """
+    special: dict[str, Callable[[], BenchCodec]] = {
+        "jpeg": partial(Jpeg, "4:2:0"),  # no search for better options: it would be timed
+        "avif": partial(Avif, threads, speed=4),
+        **{name: partial(CompressAi, name) for name in LEARNED},
+    }
+    made = []
+    for name in USUAL if names is None else names:
+        try:
+            made.append(special[name]() if name in special else make(name))
+        except MissingCodecError:
+            if names is not None:
+                raise
+    return made
+
+
 def run(
     paths: Sequence[Path],
     codec: Aec,
     others: Sequence[BenchCodec],
     *,
+    megapixels: Sequence[float] = (),
     repeat: int = 3,
     threads: int | None = None,
     report: Callable[[str, str | None], object] = lambda name, reason: None,
 ) -> dict[str, Any]:
     """Returns medians of `repeat` runs for each picture, in seconds and megapixels per second,
     sums over all pictures, and what the model costs. `codec` runs at its first setting, with
-    `threads` threads (default: as many as torch takes), the others as `BESIDE` says. Reports as
-    `rd.run` does.
+    `threads` threads (default: as many as torch takes), the others as `BESIDE` says; in each run
+    they take turns. With `megapixels`, a mosaic of the pictures of each of these sizes takes their
+    place. Reports as `rd.run` does.
     """
     settings = {codec.name: codec.settings[0]} | {each.name: BESIDE[each.name] for each in others}
     pictures: list[dict[str, Any]] = []
@@ -95,22 +133,19 @@ def run(
     torch.set_num_threads(threads or before)
     try:
         facts = environment() | {"device": str(codec.codec.device)}
-        for path in paths:
+        for name, opened in _pictures(paths, megapixels):
             try:
-                picture = open_opaque(path)
+                picture = opened()
                 if picture.size not in warm:  # kernels are chosen and kept by size
                     codec.decode(codec.encode(picture, codec.settings[0]))
                     warm.add(picture.size)
-                times: dict[str, Any] = {
-                    each.name: _times(each, picture, settings[each.name], repeat)
-                    for each in (codec, *others)
-                }
+                times: dict[str, Any] = _times((codec, *others), picture, settings, repeat)
                 times["stages"] = _stages(codec, picture, repeat)
                 size = {"width": picture.width, "height": picture.height}
-                pictures.append({"image": path.name, **size, **times})
+                pictures.append({"image": name, **size, **times})
             except (AecError, OSError, ValueError, MemoryError) as error:
-                skipped[path.name] = " ".join(str(error).split()) or type(error).__name__
-            report(path.name, skipped.get(path.name))
+                skipped[name] = " ".join(str(error).split()) or type(error).__name__
+            report(name, skipped.get(name))
     finally:
         torch.set_num_threads(before)
     weights = load_weights(codec.codec.model)
@@ -128,17 +163,43 @@ def run(
     }
 
 
+def _pictures(
+    paths: Sequence[Path], megapixels: Sequence[float]
+) -> Sequence[tuple[str, Callable[[], Image.Image]]]:
+    """The names of what is timed, and how it is opened."""
+    if not megapixels:
+        return [(path.name, partial(open_opaque, path)) for path in paths]
+    found = []
+    for size in megapixels:
+        width = round(math.sqrt(1.5e6 * size))
+        height = max(1, round(1e6 * size / width))
+        found.append((f"mosaic of {size:g} MP", partial(mosaic, paths, width, height)))
+    return found
+
+
 def _times(
-    codec: BenchCodec, picture: Image.Image, setting: float, repeat: int
-) -> dict[str, float]:
-    encode, decode = [], []
+    codecs: Sequence[BenchCodec], picture: Image.Image, settings: Mapping[str, float], repeat: int
+) -> dict[str, dict[str, Any]]:
+    """Medians and all runs in seconds, and bytes. The codecs take turns, so that what else the
+    machine does meets all of them.
+    """
+    found: dict[str, dict[str, Any]] = {
+        codec.name: {"encode_runs": [], "decode_runs": []} for codec in codecs
+    }
     for _ in range(repeat):
-        data, seconds = timed(partial(codec.encode, picture, setting))
-        encode.append(seconds)
-        _, seconds = timed(partial(codec.decode, data))
-        decode.append(seconds)
-    times = {"encode_seconds": median(encode), "decode_seconds": median(decode)}
-    return {"bytes": len(data), **times}
+        for codec in codecs:
+            row = found[codec.name]
+            data, seconds = timed(partial(codec.encode, picture, settings[codec.name]))
+            row["encode_runs"].append(seconds)
+            _, seconds = timed(partial(codec.decode, data))
+            row["decode_runs"].append(seconds)
+            row["bytes"] = len(data)
+    return {
+        name: {"bytes": row["bytes"]}
+        | {f"{way}_seconds": median(row[f"{way}_runs"]) for way in WAYS}
+        | {f"{way}_runs": row[f"{way}_runs"] for way in WAYS}
+        for name, row in found.items()
+    }
 
 
 def _stages(codec: Aec, picture: Image.Image, repeat: int) -> dict[str, float]:
@@ -157,14 +218,23 @@ def _total(pictures: Sequence[dict[str, Any]], codecs: Sequence[str]) -> dict[st
     megapixels = sum(row["width"] * row["height"] for row in pictures) / 1e6
     total: dict[str, Any] = {"pictures": len(pictures), "megapixels": megapixels}
     for name in codecs:
-        part = {key: sum(row[name][key] for row in pictures) for key in pictures[0][name]}
-        for way in ("encode", "decode"):
+        rows = [row[name] for row in pictures]
+        part: dict[str, Any] = {"bytes": sum(row["bytes"] for row in rows)}
+        for way in WAYS:
+            part[f"{way}_seconds"] = sum(row[f"{way}_seconds"] for row in rows)
             part[f"{way}_megapixels_per_second"] = megapixels / part[f"{way}_seconds"]
         total[name] = part
     for name in codecs:
-        for way in ("encode", "decode"):
+        for way in WAYS:
             seconds = total["aec"][f"{way}_seconds"]
             total[name][f"aec_{way}_ratio"] = seconds / total[name][f"{way}_seconds"]
+            # The runs of one number were made in turn.
+            ours, theirs = (
+                [sum(run) for run in zip(*(row[n][f"{way}_runs"] for row in pictures), strict=True)]
+                for n in ("aec", name)
+            )
+            ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+            total[name][f"aec_{way}_ratio_range"] = [min(ratios), max(ratios)]
     stages = {s: sum(row["stages"][s] for row in pictures) for s in (*STAGES, OTHER)}
     total["stage_share"] = {s: part / sum(stages.values()) for s, part in stages.items()}
     return total

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..format.errors import AecError, BackendMismatchError
-from .bench_rd import bd, rd
+from .bench_rd import bd, listed, rd
 from .bench_tiles import memory, tiles
 from .codes import EXIT_CODES, FAILED, OK, code_of
 from .files import STANDARD
@@ -34,6 +34,18 @@ bench.add_command(memory)
 bench.add_command(tiles)
 
 
+def sizes(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[float, ...]:
+    try:
+        found = tuple(map(float, value.split(","))) if value else ()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not all(0.001 <= size <= 1000 for size in found):
+        raise click.BadParameter("sizes run from 0.001 to 1000 megapixels")
+    return found
+
+
 @bench.command(short_help="Time, where it goes, and what the model costs.")
 @arguments
 @click.option(
@@ -44,6 +56,18 @@ bench.add_command(tiles)
     show_default=True,
     help="Quality of aec.",
 )
+@click.option(
+    "--codecs",
+    callback=listed("speed"),
+    help="The other codecs, with commas: jpeg, webp, avif, jxl, heic, jp2, and of CompressAI, with "
+    "random weights, mbt2018-mean and cheng2020-anchor.  [default: jpeg,webp,avif,jxl, if "
+    "installed]",
+)
+@click.option(
+    "--megapixels",
+    callback=sizes,
+    help="Sizes, with commas, of mosaics of the pictures to take in their place, as 0.1,1,10.",
+)
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs each.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each codec that has several.")
 @click.pass_context
@@ -51,29 +75,40 @@ def speed(
     context: click.Context,
     /,
     quality: float,
+    codecs: Sequence[str] | None,
+    megapixels: Sequence[float],
     repeat: int,
     threads: int | None,
     **shared: Any,
 ) -> None:
-    """Time the pictures of FOLDER one by one, with JPEG and AVIF in the same run.
+    """Time the pictures of FOLDER one by one, with other codecs in turn in the same run.
 
-    Times are medians of the runs of each picture. A multiply-add is one weight times one value.
+    Times are medians of the runs of each picture, ratios have the least and the greatest of the
+    runs beside them. A multiply-add is one weight times one value.
     """
     if math.isnan(quality):  # compares false with every bound, and so passes a range
         raise click.BadParameter("nan is not a number from 0 to 100")
     place = Place(**shared)
     place.check_out()
     try:
-        from ..bench.codecs import Aec, Avif, Jpeg
+        from ..bench.codecs import Aec
         from ..bench.runs import find_pictures, finite
-        from ..bench.speed import run
+        from ..bench.speed import others, run
 
         paths = find_pictures(place.folder)
         codec = Aec([quality], device=place.device, model=place.model)
-        others = [Jpeg("4:2:0"), Avif(threads, speed=4)]
+        beside = others(codecs, threads)
     except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
         give_up(reason(error), code_of(error))
-    result = run(paths, codec, others, repeat=repeat, threads=threads, report=report)
+    result = run(
+        paths,
+        codec,
+        beside,
+        megapixels=megapixels,
+        repeat=repeat,
+        threads=threads,
+        report=report,
+    )
     click.echo(speed_text(result), err=place.out == STANDARD)
     place.write(finite(result))
     context.exit(FAILED if result["skipped"] or not result["pictures"] else OK)

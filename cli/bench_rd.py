@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from ..bench.cache import Cache
     from ..bench.rd import Result
 
-__all__ = ["bd", "rd"]
+__all__ = ["bd", "listed", "rd"]
 
 REPORT = "report.html"
 QUALITIES = "5,20,35,50,65,80,95"
 
 
-def _listed(
+def listed(
     name: str,
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:
     """Returns a callback for an option whose values, with commas, are those of a table of bench."""
@@ -41,9 +41,11 @@ def _listed(
         from ..bench.codecs import CODECS
         from ..bench.metrics import METRICS
 
-        known: Iterable[str] = {"codecs": CODECS, "metrics": METRICS}[name]
         if value is None:
             return None
+        known: Iterable[str] = METRICS if name == "metrics" else CODECS
+        if name == "speed":
+            from ..bench.speed import BESIDE as known
         names = tuple(dict.fromkeys(value.split(",")))
         for one in names:
             if one not in known:
@@ -80,7 +82,7 @@ def _read(name: str) -> list[dict[str, Any]]:
 @arguments
 @click.option(
     "--codecs",
-    callback=_listed("codecs"),
+    callback=listed("codecs"),
     help="What to compare, with commas: aec, jpeg, webp, avif, avif-slow, jxl, jxl-slow, heic, "
     "jp2.  [default: all that are installed]",
 )
@@ -93,7 +95,7 @@ def _read(name: str) -> list[dict[str, Any]]:
 )
 @click.option(
     "--metrics",
-    callback=_listed("metrics"),
+    callback=listed("metrics"),
     help="What to measure, with commas: psnr-rgb, psnr-y, ms-ssim-rgb, ssimulacra2.  "
     "[default: psnr-rgb, and with --out DIR all]",
 )
@@ -271,7 +273,7 @@ def _bd_rates(
 )
 @click.option(
     "--metrics",
-    callback=_listed("metrics"),
+    callback=listed("metrics"),
     help="Which metrics, with commas.  [default: all that both curves have]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")

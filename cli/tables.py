@@ -97,7 +97,12 @@ def _totals(result: dict[str, Any]) -> str:
                 f"{8e-6 * part['bytes'] / total['megapixels']:.3f}",
                 *(f"{part[f'{way}_seconds']:.4f}" for way in WAYS),
                 *(f"{part[f'{way}_megapixels_per_second']:.3f}" for way in WAYS),
-                *(f"{part[f'aec_{way}_ratio']:.2f} x" for way in WAYS),
+                *(_ratio(part, way) for way in WAYS),
             )
         )
     return aligned(rows)
+
+
+def _ratio(part: dict[str, Any], way: str) -> str:
+    low, high = part[f"aec_{way}_ratio_range"]
+    return f"{part[f'aec_{way}_ratio']:.3g} x ({low:.3g} to {high:.3g})"

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import runpy
 import subprocess
 import sys
@@ -213,6 +214,15 @@ def test_missing_bjontegaard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "means over 2" in aec_run("bench", "rd", folder, "--codecs", "webp").stdout
 
 
+def test_missing_codec(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    for command in ("rd", "speed"):
+        done = aec_run("bench", command, folder, "--codecs", "jxl", "--device", "cpu", code=1)
+        (line,) = done.stderr.splitlines()
+        message = "jxl needs the package pillow-jxl-plugin: pip install 'aec-codec[bench]'"
+        assert line == f"aec: {message}"
+
+
 @pytest.mark.parametrize("option", [("--codecs", "gif"), ("--qualities", "5,x"), ("--device", "x")])
 def test_wrong_usage(folder: Path, option: tuple[str, str]) -> None:
     aec_run("bench", "rd", folder, *option, code=2)
@@ -286,6 +296,7 @@ def test_speed_command(folder: Path) -> None:
         assert total[name]["decode_seconds"] == pytest.approx(seconds)
         ratio = total["aec"]["decode_seconds"] / seconds
         assert total[name]["aec_decode_ratio"] == pytest.approx(ratio)
+        assert total[name]["aec_decode_ratio_range"] == pytest.approx([ratio, ratio])  # one run
     for name, size in out["file_bytes"].items():
         assert size == (TESTS.parent / "codec" / "weights" / name).stat().st_size
     weights = load_weights()
@@ -294,6 +305,55 @@ def test_speed_command(folder: Path) -> None:
     assert sum(found.values()) == encoder
     assert "share of decoding\n" in done.stdout
     assert "broken.png: left out: " in done.stderr
+
+
+def test_speed_over_sizes_in_turn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    for kind, name in ((codecs.Aec, "aec"), (codecs.WebP, "webp")):
+        encode = kind.encode
+
+        def noted(self: Any, *args: Any, name: str = name, encode: Any = encode) -> bytes:
+            calls.append((name, args[0].size))
+            return encode(self, *args)
+
+        monkeypatch.setattr(kind, "encode", noted)
+    done = aec_run(
+        *("bench", "speed", folder, "--repeat", 2, "--codecs", "webp", "--device", "cpu"),
+        *("--megapixels", "0.006,0.024", "--out", "out.json"),
+    )
+    out = json.loads(Path("out.json").read_text())
+    rows = {row["image"]: row for row in out["pictures"]}
+    assert list(rows) == ["mosaic of 0.006 MP", "mosaic of 0.024 MP"]
+    small, large = ((row["width"], row["height"]) for row in rows.values())
+    assert (small, large) == ((95, 63), (190, 126))
+    timed = [("aec", small), ("webp", small)] * 2
+    assert any(calls[n : n + 4] == timed for n in range(len(calls)))
+    for name in ("aec", "webp"):
+        for row in rows.values():
+            assert row[name]["encode_seconds"] == pytest.approx(sum(row[name]["encode_runs"]) / 2)
+        low, high = out["total"][name]["aec_encode_ratio_range"]
+        assert low <= high
+    assert re.search(r"mosaic of 0\.024 MP +190x126", done.stdout)
+    assert re.search(r"\d x \([\d.]+ to [\d.]+\)", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "option", [("--megapixels", "1,x"), ("--megapixels", "0"), ("--codecs", "x")]
+)
+def test_wrong_usage_of_speed(folder: Path, option: tuple[str, str]) -> None:
+    aec_run("bench", "speed", folder, *option, code=2)
+
+
+def test_models_of_compressai(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compressai.zoo", None)
+    done = aec_run("bench", "speed", folder, "--codecs", "mbt2018-mean", code=1)
+    assert "mbt2018-mean needs the package compressai" in done.stderr
+    monkeypatch.undo()
+    pytest.importorskip("compressai")
+    (codec,) = speed.others(["mbt2018-mean"])
+    assert "random weights" in codec.description
+    with Image.open(folder / "a.png") as image:
+        assert codec.decode(codec.encode(image, 4)).size == image.size
 
 
 def test_exact_command_decodes_under_each_setting(

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, features
 
 from aec.bench import codecs, rd, runs
+from aec.bench.codecs import MissingCodecError
 from aec.bench.metrics import psnr
-from aec.format.errors import ResourceError
 
 TESTS = Path(__file__).parent
 
@@ -127,7 +127,7 @@ def test_jpeg_is_the_better_one_of_half_and_full_colours(photo: Image.Image) -> 
 def test_gray_pictures_and_other_processes(name: str, photo: Image.Image) -> None:
     try:
         codec = codecs.make(name)
-    except ResourceError as error:
+    except MissingCodecError as error:
         pytest.skip(str(error))
     codec = pickle.loads(pickle.dumps(codec))
     point = rd.measure(codec, photo.convert("L"), "x", codec.settings[len(codec.settings) // 2])
@@ -146,9 +146,9 @@ def test_sequence_of_settings_is_one_of_rates(tmp_path: Path, photo: Image.Image
 def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("pillow_heif", "pillow_jxl"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ResourceError, match=r"heic needs .* pip install 'aec-codec\[bench\]'"):
+    with pytest.raises(MissingCodecError, match=r"heic needs .* pip install 'aec-codec\[bench\]'"):
         codecs.make("heic")
-    with pytest.raises(ResourceError, match=r"jxl needs the package pillow-jxl-plugin"):
+    with pytest.raises(MissingCodecError, match=r"jxl needs the package pillow-jxl-plugin"):
         codecs.make_all(["jpeg", "jxl"])
     names = [codec.name for codec in codecs.make_all(None, device="cpu")]
     assert names[:3] == ["aec", "jpeg", "webp"]
@@ -157,7 +157,7 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_feature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "check", lambda feature: feature != "avif")
-    with pytest.raises(ResourceError, match="this Pillow was built without AVIF"):
+    with pytest.raises(MissingCodecError, match="this Pillow was built without AVIF"):
         codecs.make("avif")
     with pytest.raises(ValueError, match="'gif' is none of aec, jpeg"):
         codecs.make("gif")
