@@ -246,10 +246,15 @@ class Jxl(_Pillow):
     format, package, module = "JXL", "pillow-jxl-plugin", "pillow_jxl"
     settings = (5, 15, 30, 45, 60, 75, 85, 92)
 
-    def __init__(self, *, effort: int = 7, name: str | None = None) -> None:
+    def __init__(
+        self, threads: int | None = None, *, effort: int = 7, name: str | None = None
+    ) -> None:
+        """Encodes with `threads` threads; by default, and to decode always, with one per core."""
         self.name = name or self.name
         # A picture that was read from a JPEG file would else be that file, without loss.
         self.options = {"effort": effort, "lossless_jpeg": False}
+        if threads:
+            self.options["num_threads"] = threads
         super().__init__()
 
 

@@ -18,7 +18,7 @@ from ..codec.decoder import Decoder
 from ..codec.loading import load_weights
 from ..format.errors import AecError
 from . import cost
-from .codecs import Aec, Avif, BenchCodec, Jpeg, MissingCodecError, make
+from .codecs import Aec, Avif, BenchCodec, Jpeg, Jxl, MissingCodecError, make
 from .learned import LEARNED, CompressAi
 from .memory import mosaic
 from .runs import environment, open_opaque, timed
@@ -97,6 +97,7 @@ def others(names: Iterable[str] | None, threads: int | None = None) -> list[Benc
     special: dict[str, Callable[[], BenchCodec]] = {
         "jpeg": partial(Jpeg, "4:2:0"),  # no search for better options: it would be timed
         "avif": partial(Avif, threads, speed=4),
+        "jxl": partial(Jxl, threads),
         **{name: partial(CompressAi, name) for name in LEARNED},
     }
     made = []

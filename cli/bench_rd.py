@@ -222,6 +222,7 @@ def _report(
     """The files of the report; for it, every picture is coded once more by every codec."""
     from ..bench.published import DRAWN, is_kodak
     from ..bench.published import published as published_result
+    from ..bench.rd import Progress
     from ..bench.report import report_files
     from ..bench.runs import spread
     from ..bench.views import viewer
@@ -231,8 +232,13 @@ def _report(
         published = [*published, *(published_result(n) for n in DRAWN if n not in names)]
     measured = [path for path in paths if path.name not in result.skipped]
     click.echo("pictures to look at", err=True)
-    with spread(viewer(result, bpp, cache), measured, jobs) as views:
-        return report_files(result, published, facts, list(views), bpp)
+    line = TimeLeft()
+    views: list[dict[str, Any]] = []
+    with spread(viewer(result, bpp, cache), measured, jobs) as found:
+        for view in found:
+            views.append(view)
+            line.watch(Progress(len(views), len(measured), len(views), 0))
+    return report_files(result, published, facts, views, bpp)
 
 
 def _check_kodak(paths: Sequence[Path]) -> None:
