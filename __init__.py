@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .codec.api import Codec, Recovered, compress, decompress, recover
+    from .codec.api import Codec, Recovered
+    from .codec.functions import compress, compress_to, decompress, recover
     from .format.container import open_info
     from .format.errors import (
         AecError,
@@ -36,6 +37,7 @@ __all__ = [
     "ResourceError",
     "__version__",
     "compress",
+    "compress_to",
     "decompress",
     "open_info",
     "recover",
@@ -51,10 +53,11 @@ _HOMES = {
     "ModelError": ".format.errors",
     "Recovered": ".codec.api",
     "ResourceError": ".format.errors",
-    "compress": ".codec.api",
-    "decompress": ".codec.api",
+    "compress": ".codec.functions",
+    "compress_to": ".codec.functions",
+    "decompress": ".codec.functions",
     "open_info": ".format.container",
-    "recover": ".codec.api",
+    "recover": ".codec.functions",
 }
 
 

@@ -29,10 +29,23 @@ _AUTO = "auto"
 _SIDES = (_AUTO, "0", "64", "128", "256", "512", "1024", "2048", "4096")
 
 
-def _check_quality(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # compares false with every bound, and so passes a range
-        raise click.BadParameter("nan is not a number from 0 to 100")
+def _check_number(
+    _context: click.Context, _option: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and not math.isfinite(value):  # a NaN passes every range
+        raise click.BadParameter(f"{value} is not a number")
     return value
+
+
+def _check_size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    unit = _UNITS.get(value[-1:].lower())
+    digits = value[:-1] if unit else value
+    size = int(digits) * (unit or 1) if digits.isdecimal() else 0
+    if not size:
+        raise click.BadParameter(f"{value!r} is not a number of bytes, like 50000, 50k or 2M")
+    return size
 
 
 def _check_start(start: bytes) -> None:
@@ -42,15 +55,36 @@ def _check_start(start: bytes) -> None:
         raise ImageError("already an aec file; did you mean aec decompress?")
 
 
+_UNITS = {"k": 1000, "m": 1_000_000}
+
+
 @click.command(short_help="Compress pictures to .aec files.", epilog=EXIT_CODES)
 @click.option(
     "-q",
     "--quality",
     type=click.FloatRange(0, 100),
-    default=75.0,
-    show_default=True,
-    callback=_check_quality,
-    help="0 to 100, higher is better; 100 is the best this codec gives and is not lossless.",
+    callback=_check_number,
+    help="0 to 100, higher is better; 100 is the best this codec gives and is not lossless."
+    "  [default: 75]",
+)
+@click.option(
+    "--target-size",
+    metavar="BYTES",
+    callback=_check_size,
+    help="Best file of at most so many bytes, 1 % less where need be; like 50000, 50k or 2M.",
+)
+@click.option(
+    "--target-bpp",
+    type=click.FloatRange(0, min_open=True),
+    callback=_check_number,
+    help="The same in bits of the file per pixel.",
+)
+@click.option(
+    "--target-psnr",
+    type=click.FloatRange(0, min_open=True),
+    callback=_check_number,
+    metavar="DB",
+    help="Smallest file of at least this PSNR, at most 0.05 dB more.",
 )
 @click.option(
     "--tile",
@@ -68,7 +102,10 @@ def _check_start(start: bytes) -> None:
 def compress(
     context: click.Context,
     /,
-    quality: float,
+    quality: float | None,
+    target_size: int | None,
+    target_bpp: float | None,
+    target_psnr: float | None,
     tile: str,
     strip: frozenset[str],
     max_pixels: int | None,
@@ -83,7 +120,12 @@ def compress(
 
     The ICC profile, EXIF and XMP go along. With --strip a picture looks the same without them:
     without EXIF it is turned upright, without its profile converted to sRGB.
+
+    With a target, a few files are made of each picture to find it.
     """
+    aims = [aim for aim in (target_size, target_bpp, target_psnr) if aim is not None]
+    if len(aims) + (quality is not None) > 1:
+        raise click.UsageError("--quality and the targets exclude each other; give one of them")
     batch = Batch(**shared)
     limits = limits_of(max_pixels, max_seconds)
     jobs = batch.plan(".aec")
@@ -93,9 +135,25 @@ def compress(
         codec = batch.codec()
         start = time.perf_counter()
         side = None if tile == _AUTO else int(tile)
-        coded = codec.compress(picture, quality=quality, tile=side, limits=limits)
+        psnr: float | None = None
+        if aims:
+            reached = codec.compress_to(
+                picture,
+                size=target_size,
+                bpp=target_bpp,
+                psnr=target_psnr,
+                tile=side,
+                limits=limits,
+            )
+            coded, found = reached.data, reached.quality
+            psnr = reached.value if target_psnr is not None else None
+        else:
+            found = 75.0 if quality is None else quality
+            coded = codec.compress(picture, quality=found, tile=side, limits=limits)
         seconds = time.perf_counter() - start
-        return Output(coded, Row(picture.width, picture.height, len(coded), seconds, quality))
+        size = picture.width, picture.height
+        row = Row(*size, len(coded), seconds, found, reached=bool(aims), psnr=psnr)
+        return Output(coded, row)
 
     context.exit(batch.run(jobs, convert))
 

@@ -22,7 +22,8 @@ __all__ = ["Partial", "Report", "Row", "complain", "explain", "is_foreseen", "wa
 class Row:
     """Describes one coded picture: sides in pixels, ``bytes`` of the .aec file in both directions,
     ``bpp`` in bits of that file per pixel, ``seconds`` of coding alone, quality from 0 to 100.
-    ``coded`` is the size of the picture in the file where that is not the one that was written.
+    ``coded`` is the size of the picture in the file where that is not the one that was written,
+    ``reached`` says that the quality was searched for, ``psnr`` (dB) is known if it was the aim.
     """
 
     width: int
@@ -31,6 +32,8 @@ class Row:
     seconds: float
     quality: float
     coded: tuple[int, int] | None = None
+    reached: bool = False
+    psnr: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -53,7 +56,7 @@ class Partial:
         return f"{self.tiles_ok} of {self.tiles_total} tiles are intact: {self.reason}"
 
 
-_NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality")
+_NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality", "psnr")
 
 
 def is_foreseen(error: Exception) -> bool:
@@ -157,9 +160,11 @@ class Report:
             self._line(", ".join(counts))
 
     def _written(self, job: Job, row: Row) -> None:
+        found = f"  quality {row.quality:.1f}" if row.reached else ""
+        found += f"  {row.psnr:.2f} dB" if row.psnr is not None else ""
         self._line(
             f"{shown(job.source)} -> {shown(job.target)}  {row.width}x{row.height}  "
-            f"{row.bytes} bytes  {row.bpp:.3f} bpp  {row.seconds:.2f} s"
+            f"{row.bytes} bytes  {row.bpp:.3f} bpp{found}  {row.seconds:.2f} s"
         )
 
     def _line(self, text: str) -> None:

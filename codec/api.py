@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..format.container import Container, Source, Tile, read_file, write_file
+from ..format.container import Container, Source, Tile, read_file
 from ..format.errors import (
     AecError,
     BackendMismatchError,
@@ -22,25 +22,23 @@ from ..format.errors import (
     LimitError,
     ModelNotFoundError,
 )
-from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
+from ..format.header import Header
 from ..format.limits import DEFAULT_LIMITS, Limits
-from ..format.metadata import Metadata
 from ..format.reader import PartReader
 from . import coding
-from .config import QUALITY_LEVELS
+from .config import QUALITY_LEVELS, SCALES
+from .encoding import Job, prepare
 from .engine import Parts, Work, load_parts, pick_device, resources
 from .exact import exact_arithmetic
 from .loading import load_weights
-from .metadata import blocks_of
 from .painting import Canvas
-from .pictures import PixelSource
 from .rects import Rect, tile_cells
-from .tiling import Synthesis, encode_tile, tile_log2
+from .targets import Reached, psnr_of, reach_psnr, reach_size
+from .tiling import Synthesis
 
 Pixels = NDArray[np.uint8]
 Picture = Image.Image | Pixels
 Region = tuple[int, int, int, int]
-SCALES = (1, 2, 4, 8)
 
 
 def quality_index(quality: float) -> int:
@@ -143,29 +141,53 @@ class Codec:
         ones, too long blocks and too long work, ValueError for quality or tile, TypeError for
         blocks that are not bytes, ResourceError when memory ends.
         """
-        limits = limits or self.limits
         index = quality_index(quality)
-        source = PixelSource(image)
-        limits.check_picture(source.width, source.height)
-        header = Header(
-            width=source.width,
-            height=source.height,
-            quality=index,
-            model_id=self._weights.model_id,
-            flags=(FLAG_GRAY if source.channels < 3 else 0)
-            | (FLAG_ALPHA if source.channels in (2, 4) else 0),
-            tile_log2=tile_log2(tile, source.width, source.height),
-        )
-        limits.check_tiles(header.grid.count, *header.grid.rect(0)[2:])
-        blocks = blocks_of(image) if isinstance(image, Image.Image) else {}
-        given = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
-        blocks |= {name: block for name, block in given.items() if block is not None}
-        metadata = Metadata.from_info(**blocks)
-        limits.check_metadata(metadata.sizes())  # said before the long work
-        work = self._work(limits)
-        with resources(), exact_arithmetic():
-            tiles = [encode_tile(work, header, source, n) for n in range(header.grid.count)]
-        return write_file(header, tiles, metadata, limits)
+        blocks = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
+        return self._job(image, tile, blocks, limits).encode(index)
+
+    def compress_to(
+        self,
+        image: Picture,
+        *,
+        size: int | None = None,
+        bpp: float | None = None,
+        psnr: float | None = None,
+        tile: int | None = None,
+        icc_profile: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        limits: Limits | None = None,
+    ) -> Reached:
+        """The best file of at most `size` bytes, or of at most `bpp` bits a pixel, or the smallest
+        one of at least `psnr` dB over the colours that can be seen, with the quality that gave it.
+
+        It makes some files to find it, as a rule four to six. Raises what `compress` raises,
+        LimitError when no quality gets there, and ValueError unless there is one aim, above 0.
+        """
+        aims = [aim for aim in (size, bpp, psnr) if aim is not None]
+        if len(aims) != 1 or not 0 < aims[0] < math.inf:
+            raise ValueError("compress_to takes one of size, bpp and psnr, and it is above 0")
+        blocks = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
+        job = self._job(image, tile, blocks, limits)
+        if psnr is not None:
+            return reach_psnr(
+                job.encode,
+                lambda data: psnr_of(job.source, self.decompress(data, limits=limits)),
+                psnr,
+            )
+        if bpp is not None:
+            size = int(bpp * job.source.width * job.source.height / 8)
+        return reach_size(job.encode, size or 1)
+
+    def _job(
+        self,
+        image: Picture,
+        tile: int | None,
+        blocks: dict[str, bytes | None],
+        limits: Limits | None,
+    ) -> Job:
+        limits = limits or self.limits
+        return prepare(image, tile, blocks, self._weights.model_id, limits, self._work(limits))
 
     def decompress(
         self,
@@ -312,50 +334,3 @@ def _rebuild(device: str, model: Path | None, limits: Limits, model_id: str) -> 
     if codec.model_id != model_id:
         raise ModelNotFoundError(f"pickled with model {model_id}, found {codec.model_id}")
     return codec
-
-
-@lru_cache(maxsize=4)
-def _shared(device: str) -> Codec:
-    return Codec(device=device)
-
-
-def compress(
-    image: Picture,
-    *,
-    quality: float = 75,
-    tile: int | None = None,
-    icc_profile: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    limits: Limits | None = None,
-    device: str = "auto",
-) -> bytes:
-    """Compresses one picture with the package's model; see `Codec.compress`."""
-    return _shared(device).compress(
-        image,
-        quality=quality,
-        tile=tile,
-        icc_profile=icc_profile,
-        exif=exif,
-        xmp=xmp,
-        limits=limits,
-    )
-
-
-def decompress(
-    source: Source,
-    *,
-    region: Region | None = None,
-    scale: int = 1,
-    limits: Limits | None = None,
-    device: str = "auto",
-) -> Image.Image:
-    """Decompresses one file with the package's model; see `Codec.decompress`."""
-    return _shared(device).decompress(source, region=region, scale=scale, limits=limits)
-
-
-def recover(
-    source: Source, *, scale: int = 1, limits: Limits | None = None, device: str = "auto"
-) -> Recovered:
-    """What a damaged file still holds, with the package's model; see `Codec.recover`."""
-    return _shared(device).recover(source, scale=scale, limits=limits)

@@ -41,9 +41,14 @@ class Parts:
     y_tables: list[Table]
     z_tables: list[Table]
 
-    def encoder_side(self, y: Tensor, z: Tensor, quality: int) -> coding.EncoderSide:
-        """What chooses the symbols of y (H/16, W/16, M) and z (N, H/64, W/64)."""
+    def encoder_side(
+        self, y: Tensor, z: Tensor, quality: int, thrift: float = 1.0
+    ) -> coding.EncoderSide:
+        """What chooses the symbols of y (H/16, W/16, M) and z (N, H/64, W/64); an error counts for
+        less with more `thrift`.
+        """
         cost = coding.error_cost(self.decoder.inverse_gain[quality] * 2.0**-GAIN_BITS, quality)
+        cost /= thrift
         return coding.EncoderSide(y, z, cost, self.y_tables, self.z_tables, self.rates)
 
 

@@ -55,7 +55,9 @@ def overlap(cfg: ModelConfig) -> int:
     return -(-cells * Y_STRIDE // Z_STRIDE) * Z_STRIDE
 
 
-def encode_tile(work: Work, header: Header, source: PixelSource, number: int) -> Tile:
+def encode_tile(
+    work: Work, header: Header, source: PixelSource, number: int, thrift: float = 1.0
+) -> Tile:
     """One tile of a picture: the symbols of its own y and z, and its plane of alpha."""
     rect = tile_rect(header.grid, number)
     everything = Rect(0, 0, header.width, header.height)
@@ -76,7 +78,7 @@ def encode_tile(work: Work, header: Header, source: PixelSource, number: int) ->
 
     def encode(parts: Parts) -> tuple[int, bytes]:
         y, z = parts.encoder.latents(padded(pixels, parts.device), header.quality, keep)
-        side = parts.encoder_side(y, z, header.quality)
+        side = parts.encoder_side(y, z, header.quality, thrift)
         _, crc = coding.walk(parts.decoder, side, header.quality, rect.height, rect.width)
         return crc, side.coder.finish()
 

@@ -87,8 +87,8 @@ def test_json_has_a_line_for_every_file(tmp_path: Path, capsys: pytest.CaptureFi
     assert work.run(work.plan(".aec"), convert) == 4
     out, err = capsys.readouterr()
     assert err == f"aec: {tmp_path / 'c'}: no good\n"
-    nothing = dict.fromkeys(("bytes", "bpp", "width", "height", "seconds", "quality"))
-    numbers = dict(bytes=5, bpp=1.25, width=8, height=4, seconds=0.25, quality=75.0)
+    nothing = dict.fromkeys(("bytes", "bpp", "width", "height", "seconds", "quality", "psnr"))
+    numbers = dict(bytes=5, bpp=1.25, width=8, height=4, seconds=0.25, quality=75.0, psnr=None)
     expected = [
         {"ok": True, "skipped": False, "error": None, **numbers},
         {"ok": True, "skipped": True, "error": None, **nothing},
