@@ -14,7 +14,7 @@ function press(buttons, chosen) {
 }
 
 const plain = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
-const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(1) + "\u2009%";
+const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(1) + "\u202f%";
 const titles = new Map(data.published.map((one) => [one.name, one.title]));
 const titleOf = (name) => titles.get(name) ?? name;
 
@@ -31,7 +31,7 @@ function showRates(anchor) {
     if (!rate) continue;
     const bits = rate.percent < 0 ? "fewer" : "more";
     const text = `${bits} bits than ${titleOf(anchor)} for the same ${metric.label}`;
-    const number = make("b", { textContent: Math.abs(rate.percent).toFixed(1) + "\u2009%" });
+    const number = make("b", { textContent: Math.abs(rate.percent).toFixed(1) + "\u202f%" });
     tiles.push(make("div", { className: "tile" }, number, make("span", { textContent: text })));
   }
   $("tiles").replaceChildren(...tiles);
@@ -224,8 +224,11 @@ function zoomTo(zoom) {
 }
 
 if (data.views.length) {
-  $("names").append(...data.views.map((picture) => {
-    const button = make("button", { type: "button", textContent: picture.name });
+  const stems = data.views.map((picture) => picture.name.replace(/\.[^.]+$/, ""));
+  $("names").append(...data.views.map((picture, number) => {
+    const unique = stems.indexOf(stems[number]) === stems.lastIndexOf(stems[number]);
+    const textContent = unique ? stems[number] : picture.name;
+    const button = make("button", { type: "button", textContent, title: picture.name });
     button.addEventListener("click", () => showPicture(picture));
     return button;
   }));
