@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ __all__ = [
     "arguments",
     "device_option",
     "load_codec",
+    "model_option",
 ]
 
 
@@ -69,6 +71,7 @@ class Batch:
     as_json: bool
     quiet: bool
     no_progress: bool
+    model: Path | None = None
     _codec: Codec | None = field(default=None, init=False, repr=False)
 
     def plan(self, suffix: str, *, masks: bool = False) -> list[Job]:
@@ -83,7 +86,7 @@ class Batch:
     def codec(self) -> Codec:
         """Returns the codec, loaded by the first file that gets as far as to need it."""
         if self._codec is None:
-            self._codec = load_codec(self.device)
+            self._codec = load_codec(self.device, self.model)
         return self._codec
 
     def run(self, jobs: list[Job], convert: Convert) -> int:
@@ -164,13 +167,13 @@ def _exists(name: str) -> str:
     return f"{shown(name)} exists; replace it with --force, or use --skip-existing"
 
 
-def load_codec(device: str) -> Codec:
+def load_codec(device: str, model: Path | None = None) -> Codec:
     """Returns the codec, its warnings printed; raises CannotStart when it is unusable."""
     with warnings_told():
         try:
             from ..codec.api import Codec
 
-            return Codec(device=device)
+            return Codec(device=device, model=model)
         except (AecError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise CannotStart(error) from error
 
@@ -199,6 +202,13 @@ device_option: Decorate = click.option(
     help="auto, cpu, cuda or cuda:N.",
 )
 
+model_option: Decorate = click.option(
+    "--model",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with weights for aec.  [default: those of the package]",
+)
+
 _ARGUMENTS: tuple[Decorate, ...] = (
     click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path()),
     click.option(
@@ -211,6 +221,7 @@ _ARGUMENTS: tuple[Decorate, ...] = (
     click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave inputs alone whose output exists."),
     device_option,
+    model_option,
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
     click.option("--no-progress", is_flag=True, help="Do not show which file is being worked on."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .batch import device_option
+from .batch import device_option, model_option
 from .codes import FAILED
 from .files import STANDARD, is_stream, is_taken, write_output, write_together
 from .naming import shown
@@ -88,14 +88,6 @@ def numbers(_context: click.Context, _option: click.Parameter, value: str) -> tu
     if not all(0 <= number <= 100 for number in numbers):
         raise click.BadParameter("qualities run from 0 to 100")
     return tuple(numbers)
-
-
-model_option = click.option(
-    "--model",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with weights for aec.  [default: those of the package]",
-)
 
 
 def arguments(command: Callable[..., None]) -> Callable[..., None]:

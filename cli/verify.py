@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .batch import CannotStart, device_option, load_codec
+from .batch import CannotStart, device_option, load_codec, model_option
 from .codes import EXIT_CODES, code_of, exit_code
 from .decompress import read_aec
 from .limits import limits_of, max_pixels_option, max_seconds_option
@@ -26,6 +27,7 @@ __all__ = ["verify"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--fast", is_flag=True, help="Check the container only, and decode no symbols.")
 @device_option
+@model_option
 @max_pixels_option
 @max_seconds_option
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file.")
@@ -37,6 +39,7 @@ def verify(
     files: tuple[str, ...],
     fast: bool,
     device: str,
+    model: Path | None,
     max_pixels: int | None,
     max_seconds: float | None,
     as_json: bool,
@@ -55,7 +58,7 @@ def verify(
         try:
             data, info = read_aec(name, limits)
             if not fast:
-                codec = codec or load_codec(device)
+                codec = codec or load_codec(device, model)
                 start = time.perf_counter()
                 with warnings_told():
                     codec.verify(data, limits=limits)
