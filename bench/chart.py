@@ -16,8 +16,8 @@ WIDTH, HEIGHT = 960, 500
 LEFT, TOP, RIGHT, BOTTOM = 64, 24, 740, 444
 LEGEND, STEP = 772, 22
 
-HUES = 8
-"""How many colours the style has for other codecs than this one."""
+HUES, DASHES = 8, 6
+"""How many colours the style has for other codecs than this one, and dashes for published ones."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Line:
     kind: str
     label: str
     points: Sequence[tuple[float, float, float | None]]
-    hue: int = 0
+    hue: int = 0  # of a published curve, its dashes
 
 
 def style() -> str:
@@ -123,6 +123,8 @@ def _curve(line: Line, x: _Axis, y: _Axis) -> str:
 
 
 def _class(line: Line) -> str:
+    if line.kind == "published":
+        return f"published dash{line.hue % DASHES}"
     return f"codec hue{line.hue % HUES}" if line.kind == "codec" else line.kind
 
 

@@ -13,6 +13,7 @@ __all__ = ["png"]
 
 ACCENT, SOFT = "#c8401a", "#687180"
 HUES = ("#4a6fa5", "#a88a2c", "#6fae86", "#2f7d51", "#a98cc4", "#74509b", "#4b5361", "#a3917f")
+DASHES = ((5, 5), (1, 3), (11, 4), (8, 3, 1, 3), (3, 2), (8, 3, 1, 3, 1, 3))
 
 
 def png(metric: str, lines: Sequence[Line]) -> bytes | None:
@@ -36,7 +37,8 @@ def png(metric: str, lines: Sequence[Line]) -> bytes | None:
     axes.set_ylabel(f"{kind.label}, {kind.unit}" if kind.unit else kind.label, color=SOFT)
     for line in lines:
         if line.kind == "published":
-            look = {"color": SOFT, "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 2}
+            dashes = (0, DASHES[line.hue % len(DASHES)])
+            look = {"color": SOFT, "linestyle": dashes, "linewidth": 1, "zorder": 2}
         elif line.kind == "ours":
             look = {"color": ACCENT, "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 4}
         else:

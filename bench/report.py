@@ -84,11 +84,12 @@ def lines_of(result: Result, published: Sequence[Mapping[str, Any]], metric: str
         else:
             hue = CODECS.index(codec.name) - 1 if codec.name in CODECS else 0
             lines.append(Line(codec.name, "codec", codec.name, points, hue))
-    for one in published:
+    for number, one in enumerate(published):
         if has_metric(one, metric):
             curve = curve_of(one, metric)
             points = [(x, y, None) for x, y in zip(curve.bpp, curve.values, strict=True)]
-            lines.append(Line(_name(one), "published", str(one.get("title", one["name"])), points))
+            title = str(one.get("title", one["name"]))
+            lines.append(Line(_name(one), "published", title, points, number))
     return lines
 
 
