@@ -32,9 +32,10 @@ def aec_process(*args: object, **options: Any) -> subprocess.CompletedProcess[by
 
 
 def coded(width: int = 768, height: int = 512, **fields: Any) -> bytes:
-    """Returns a file whose container is sound; its tile holds no picture."""
+    """Returns a file whose container is sound; its tiles hold no picture."""
     header = Header(width, height, quality=191, model_id=bytes(range(8)), **fields)
-    return write_file(header, [Tile(0, zlib.crc32(b""), bytes(400))])
+    numbers = range(header.grid.count)
+    return write_file(header, [Tile(n, zlib.crc32(b""), bytes(400)) for n in numbers])
 
 
 def batch(*inputs: object, **changes: Any) -> Batch:

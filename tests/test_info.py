@@ -82,7 +82,7 @@ def test_info_as_json(tmp_path: Path) -> None:
 
 
 def test_info_of_a_picture_above_the_usual_limit(tmp_path: Path) -> None:
-    (tmp_path / "a.aec").write_bytes(coded(20_000, 10_000))
+    (tmp_path / "a.aec").write_bytes(coded(20_000, 10_000, tile_log2=12))
     assert "max_pixels=178956970" in aec_run("info", tmp_path / "a.aec", code=5).stderr
     result = aec_run("info", tmp_path / "a.aec", "--max-pixels", 200_000_000)
     assert "20000 x 10000 pixels" in result.stdout

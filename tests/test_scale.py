@@ -133,7 +133,7 @@ def gentle_decoder(**depths: int) -> Decoder:
     return decoder_of(tensors, **depths)
 
 
-def check_halo(decoder: Decoder, scale: int) -> None:
+def check_halo(decoder: Decoder, scale: int, *, tight: bool) -> None:
     """Cuts cells out of a y_hat with their halo, and with one cell less."""
     y = np.random.default_rng(0).integers(-300, 301, (16, 16, decoder.cfg.m))
     y_hat = torch.from_numpy(y).float()
@@ -147,23 +147,23 @@ def check_halo(decoder: Decoder, scale: int) -> None:
 
     halo = decoder.halo(scale)
     assert torch.equal(cells(halo), cells(7))
-    assert halo == 0 or not torch.equal(cells(halo - 1), cells(7))
+    if tight and halo:
+        assert not torch.equal(cells(halo - 1), cells(7))
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_halo_is_enough_and_not_too_much(
-    shipped: tuple[Decoder, dict[str, Ints]], scale: int
-) -> None:
-    check_halo(shipped[0], scale)
+def test_the_halo_is_enough(shipped: tuple[Decoder, dict[str, Ints]], scale: int) -> None:
+    """What reaches as far as the halo may be too little here to change a pixel."""
+    check_halo(shipped[0], scale, tight=False)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("blocks16", [0, 2])
 @pytest.mark.parametrize("blocks8", [0, 1, 2, 3])
-def test_the_halo_at_other_depths(scale: int, blocks16: int, blocks8: int) -> None:
+def test_the_halo_is_not_too_much_at_any_depth(scale: int, blocks16: int, blocks8: int) -> None:
     decoder = gentle_decoder(blocks16=blocks16, blocks8=blocks8)
     assert decoder.halo(scale) == blocks16 + (1 if scale > 1 else -(-blocks8 // 2))
-    check_halo(decoder, scale)
+    check_halo(decoder, scale, tight=True)
 
 
 @pytest.mark.parametrize("quality", [25, 50, 75, 100])
@@ -181,8 +181,9 @@ def test_smaller_pictures_are_close_to_averaged_ones(
     def psnr(a: np.ndarray, b: np.ndarray) -> float:
         return float(10 * np.log10(255**2 / np.mean((a - b) ** 2)))
 
-    assert psnr(smaller, averaged) > 45
-    assert psnr(smaller, original) > psnr(averaged, original) - 0.5
+    # far closer to each other than to the original, or hardly to be told apart
+    assert psnr(smaller, averaged) > min(psnr(averaged, original) + 7, 48)
+    assert psnr(smaller, original) > psnr(averaged, original) - 0.7
 
 
 @pytest.mark.parametrize("scale", [0, -2, 3, 16])
