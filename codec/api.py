@@ -31,7 +31,7 @@ from .encoding import Job, prepare
 from .engine import Parts, Work, load_parts, pick_device, resources
 from .exact import exact_arithmetic
 from .loading import load_weights
-from .painting import Canvas
+from .painting import Canvas, alpha_plane
 from .rects import Rect, tile_cells
 from .targets import Reached, psnr_of, reach_psnr, reach_size
 from .tiling import Synthesis
@@ -161,7 +161,7 @@ class Codec:
         """The best file of at most `size` bytes, or of at most `bpp` bits a pixel, or the smallest
         one of at least `psnr` dB over the colours that can be seen, with the quality that gave it.
 
-        It makes some files to find it, as a rule four to six. Raises what `compress` raises,
+        It makes some files to find it, as a rule three to six. Raises what `compress` raises,
         LimitError when no quality gets there, and ValueError unless there is one aim, above 0.
         """
         aims = [aim for aim in (size, bpp, psnr) if aim is not None]
@@ -245,7 +245,7 @@ class Codec:
                 except (FormatError, LimitError) as error:
                     return without(number, error)
                 try:
-                    return self._tile_y(canvas, tile, work)
+                    return self._painted_y(canvas, tile, work)
                 except (FormatError, BackendMismatchError) as error:
                     return without(number, error)
 
@@ -270,11 +270,12 @@ class Codec:
         """
         limits = limits or self.limits
         container = self._container(source, limits)
-        canvas = Canvas(container.header, 1, limits)
+        header = container.header
         work = self._work(limits)
         with resources(), exact_arithmetic():
             for tile in container.tiles:
-                self._tile_y(canvas, tile, work)
+                alpha_plane(header, tile.number, tile.alpha, limits)
+                self._tile_y(header, tile, work)
 
     def _container(self, source: Source, limits: Limits) -> Container:
         container = read_file(source, limits)
@@ -289,7 +290,7 @@ class Codec:
             )
 
     def _paint(self, canvas: Canvas, get_tile: Callable[[int], Tile], work: Work) -> None:
-        self._paint_with(canvas, lambda n: self._tile_y(canvas, get_tile(n), work), work)
+        self._paint_with(canvas, lambda n: self._painted_y(canvas, get_tile(n), work), work)
 
     def _paint_with(self, canvas: Canvas, tile_y: Callable[[int], Tensor], work: Work) -> None:
         header = canvas.header
@@ -298,12 +299,13 @@ class Codec:
             for piece, pixels in synthesis.pieces(canvas.cells):
                 canvas.paint(piece, pixels)
 
-    def _tile_y(self, canvas: Canvas, tile: Tile, work: Work) -> Tensor:
-        """y_hat (H/16, W/16, M) at 2^-7 of one tile once its symbols are checked, its alpha on the
-        canvas.
-        """
-        header = canvas.header
+    def _painted_y(self, canvas: Canvas, tile: Tile, work: Work) -> Tensor:
+        """The y of one tile, its alpha on the canvas."""
         canvas.paint_alpha(tile.number, tile.alpha)
+        return self._tile_y(canvas.header, tile, work)
+
+    def _tile_y(self, header: Header, tile: Tile, work: Work) -> Tensor:
+        """y_hat (H/16, W/16, M) at 2^-7 of one tile once its symbols are checked."""
         _, _, width, height = header.grid.rect(tile.number)
 
         def decode(parts: Parts) -> Tensor:

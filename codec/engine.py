@@ -23,8 +23,8 @@ from .model import Encoder
 
 T = TypeVar("T")
 
-#: Cells of y, halo included, that the synthesis takes at once: about 0.2 GB of activations. Twice
-#: as many are no faster, half as many 5 % slower.
+#: Cells of y, halo included, that the synthesis takes at once. Twice as many are no faster, half as
+#: many 7 % slower.
 PIECE_CELLS = 1 << 13
 #: With less than this, mostly halo would be computed.
 FEWEST_CELLS = 1 << 10

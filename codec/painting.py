@@ -33,7 +33,6 @@ class Canvas:
         self._limits = limits
         part = part or Rect(0, 0, header.width, header.height)
         self.cells = part.covering(Y_STRIDE)  # of y, whose pixels are wanted
-        self._whole = Rect(0, 0, header.width, header.height).covering(scale)
         self._part = part.covering(scale)
         self._size = self._part.width, self._part.height
         gray, alpha = header.flags & FLAG_GRAY, header.flags & FLAG_ALPHA
@@ -54,12 +53,10 @@ class Canvas:
         """Puts down the alpha of a tile, a PNG stream; None is opaque. Raises FormatError when the
         stream is damaged, LimitError when it has too many chunks.
         """
-        if stream is None:
+        plane = alpha_plane(self.header, number, stream, self._limits)
+        if plane is None or self._alpha is None:
             return
         rect = tile_rect(self.header.grid, number)
-        plane = unpack_alpha(stream, rect.width, rect.height, self._limits)
-        if self._alpha is None:
-            return
         if self.scale > 1:
             plane, rect = _reduced(plane, self.scale), rect.covering(self.scale)
         seen = rect.clipped(self._part)
@@ -98,10 +95,22 @@ class Canvas:
 
     def _fill(self, image: Image.Image, rect: Rect, value: int) -> None:
         """Paints the pixels `rect` of the full-size picture in a gray."""
-        seen = rect.covering(self.scale).clipped(self._whole).clipped(self._part)
+        seen = rect.covering(self.scale).clipped(self._part)
         rows, columns = seen.beside(self._part)
         box = (columns.start, rows.start, columns.stop, rows.stop)
         image.paste((value,) * len(image.getbands()), box)
+
+
+def alpha_plane(
+    header: Header, number: int, stream: bytes | None, limits: Limits
+) -> Image.Image | None:
+    """The alpha of a tile in its PNG stream, None where it has none; raises FormatError when the
+    stream is damaged, LimitError when it has too many chunks.
+    """
+    if stream is None:
+        return None
+    _, _, width, height = header.grid.rect(number)
+    return unpack_alpha(stream, width, height, limits)
 
 
 def _reduced(plane: Image.Image, scale: int) -> Image.Image:

@@ -28,7 +28,7 @@ from .model import padded
 from .pictures import PixelSource
 from .rects import CELLS_PER_Z, Rect, cell_pixels, picture_cells, tile_cells, tile_rect
 
-#: Up to here a picture is one tile: working on it takes about 0.4 GB.
+#: Up to here a picture is one tile.
 ONE_TILE_PIXELS = 1 << 21
 #: The tiles of larger ones: 1024 pixels a side. Smaller ones cost more bits, since no context
 #: reaches over their borders.
