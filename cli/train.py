@@ -52,6 +52,12 @@ def _needs_extra() -> None:
     help="Time between checkpoints.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--compile",
+    "fuse",
+    is_flag=True,
+    help="Compile the networks first: a minute's wait for a fifth more speed.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N].")
 @click.option(
     "--set",
@@ -75,6 +81,7 @@ def train(
     ema: float,
     save_minutes: float,
     seed: int,
+    fuse: bool,
     device: str,
     sizes: tuple[str, ...],
 ) -> None:
@@ -116,6 +123,7 @@ def train(
             seed=seed,
             device=device,
             resume=resume,
+            compile=fuse,
             model=config,
         )
         Trainer(options).run()

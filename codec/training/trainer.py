@@ -44,6 +44,7 @@ class Options:
     resume: Path | None = None
     report_seconds: float = 10.0
     save_minutes: float = 5.0
+    compile: bool = False  # fuses small operations; needs a C++ compiler on a CPU
     model: ModelConfig = field(default_factory=ModelConfig)
 
 
@@ -66,6 +67,9 @@ class Trainer:
             self.net, options.optimizer, options.lr, rank=self.rank, world=self.world
         )
         self.parameters = [p for p in self.net.parameters() if p.requires_grad]
+        if options.compile:
+            # the method alone, so that the names of the parameters stay what they are
+            self.net.model.forward = torch.compile(self.net.model.forward, dynamic=False)  # type: ignore[method-assign]
         self.step = 0
         self.seconds = 0.0  # of training, over all resumes
         self.running_norm = 0.0
@@ -113,12 +117,21 @@ class Trainer:
                 p.grad.copy_(flat[at : at + p.grad.numel()].view_as(p.grad))
                 at += p.grad.numel()
 
+    def _qualities(self, count: int) -> Tensor:
+        """Random qualities in [0, 1], one in each of equal parts of it over all processes.
+
+        Drawn independently, a small batch would pull towards high rates in one step and low ones
+        in the next.
+        """
+        parts = torch.arange(count) * self.world + self.rank
+        return (parts + torch.rand(count)) / (count * self.world)
+
     def train_step(self, batch: Tensor) -> Terms:
         """One update from uint8 crops (B, 3, crop, crop)."""
         # noise and qualities, like the crops, depend on the step and the process alone
         torch.manual_seed(self._seed() + 1_000_003 * self.step)
         x = batch.to(self.device, memory_format=torch.channels_last).float() / 255
-        q = torch.rand(x.shape[0], device=self.device)
+        q = self._qualities(x.shape[0]).to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             terms = self.net(x, q)
         for p in self.parameters:
