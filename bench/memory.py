@@ -1,13 +1,11 @@
-"""Peak memory and time on one huge picture: a mosaic, encoded, decoded, and decoded in part.
+"""Peak memory: of aec on one huge picture, a mosaic that is encoded, decoded, and decoded in part,
+and of any codec on one picture.
 
 Each step runs in a process of its own, whose peak is then that step's.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -16,9 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from .runs import environment, open_opaque, timed
+from .apart import apart, peak, peak_of
+from .codecs import BenchCodec
+from .runs import environment, open_opaque, set_threads, timed
 
-__all__ = ["REGION", "STEPS", "mosaic", "run"]
+__all__ = ["REGION", "STEPS", "mosaic", "peaks", "run"]
 
 REGION = 512
 """Side of the part that is decoded alone, in pixels."""
@@ -48,17 +48,16 @@ def run(
             report(step)
             asked = {
                 "step": step,
-                "paths": [str(path) for path in paths],
+                "paths": paths,
                 "size": (width, height),
                 "quality": quality,
                 "device": device,
                 "file": file,
             }
-            command = [sys.executable, "-m", "aec.bench.memory"]
-            done = subprocess.run(command, input=json.dumps(asked), text=True, capture_output=True)
-            if done.returncode:
-                raise RuntimeError(f"{step} failed: {done.stderr.strip().splitlines()[-1:]}")
-            steps[step] = json.loads(done.stdout)
+            try:
+                steps[step] = apart(_step, asked)
+            except RuntimeError as error:
+                raise RuntimeError(f"{step} failed: {error}") from error
         size = Path(file).stat().st_size
     return {
         "environment": environment(),
@@ -88,6 +87,40 @@ def mosaic(paths: Sequence[Path], width: int, height: int) -> Image.Image:
     return whole
 
 
+def peaks(
+    codec: BenchCodec, opened: Callable[[], Image.Image], setting: float, threads: int
+) -> dict[str, int]:
+    """Returns the bytes that a codec takes at its peak to encode a picture and to decode it again,
+    the decoded picture among them, and those that each process held before: the package, what one
+    tiny picture leaves, and the picture or the file. Raises RuntimeError when the codec fails.
+    """
+    data, *encoding = apart(_encoding, codec, opened, setting, threads)
+    decoding = apart(_decoding, codec, data, setting, threads)
+    found: dict[str, int] = {}
+    for way, (before, most) in (("encode", encoding), ("decode", decoding)):
+        found |= {f"{way}_memory_bytes": most - before, f"{way}_base_bytes": before}
+    return found
+
+
+def _encoding(
+    codec: BenchCodec, opened: Callable[[], Image.Image], setting: float, threads: int
+) -> tuple[bytes, int, int]:
+    _warm_up(codec, setting, threads)
+    picture = opened()
+    return peak_of(lambda: codec.encode(picture, setting))
+
+
+def _decoding(codec: BenchCodec, data: bytes, setting: float, threads: int) -> tuple[int, int]:
+    _warm_up(codec, setting, threads)
+    _, before, most = peak_of(lambda: codec.decode(data))
+    return before, most
+
+
+def _warm_up(codec: BenchCodec, setting: float, threads: int) -> None:
+    set_threads(threads)
+    codec.decode(codec.encode(Image.new("RGB", (64, 64)), setting))
+
+
 def _step(asked: dict[str, Any]) -> dict[str, Any]:
     """Does one step in this process, and returns its seconds and the peak."""
     from ..codec.api import Codec
@@ -97,7 +130,7 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
     codec.decompress(codec.compress(Image.new("RGB", (64, 64))))  # kernels are chosen and kept
     seconds, picture_bytes = 0.0, 0
     if asked["step"] == "encode":
-        picture = mosaic([Path(path) for path in asked["paths"]], width, height)
+        picture = mosaic(asked["paths"], width, height)
         data, seconds = timed(lambda: codec.compress(picture, quality=asked["quality"]))
         Path(asked["file"]).write_bytes(data)
         picture_bytes = 4 * width * height  # Pillow keeps a byte beside each RGB
@@ -110,16 +143,4 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
             options = {"scale": 8}
         picture, seconds = timed(lambda: codec.decompress(asked["file"], **options))
         picture_bytes = 4 * picture.width * picture.height
-    return {"seconds": seconds, "peak_bytes": _peak(), "picture_bytes": picture_bytes}
-
-
-def _peak() -> int:
-    """The most bytes of memory that this process has held."""
-    import resource  # not on every system
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-if __name__ == "__main__":
-    print(json.dumps(_step(json.load(sys.stdin))))
+    return {"seconds": seconds, "peak_bytes": peak(), "picture_bytes": picture_bytes}

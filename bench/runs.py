@@ -29,6 +29,7 @@ __all__ = [
     "finite",
     "open_opaque",
     "picture_id",
+    "set_threads",
     "spread",
     "timed",
 ]
@@ -96,13 +97,18 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def set_threads(threads: int) -> None:
+    """Sets the threads of torch in a process that has it: it comes with the weights."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
 _task_of_process: list[Callable[[Any], Any]] = []
 
 
 def _start_process(task: Callable[[Any], Any], threads: int) -> None:
     _task_of_process[:] = [task]
-    if "torch" in sys.modules:  # came with the weights
-        sys.modules["torch"].set_num_threads(threads)
+    set_threads(threads)
 
 
 def _work_in_process(item: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Time of encoding and decoding, where decoding spends it, and other codecs beside it."""
+"""Time and memory of encoding and decoding, where the time goes, and other codecs beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,17 +14,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..codec import api, coding
+from ..codec import api, coding, encoding, entropy
 from ..codec.decoder import Decoder
 from ..codec.loading import load_weights
+from ..codec.model import Encoder
 from ..format.errors import AecError
 from . import cost
 from .codecs import Aec, Avif, BenchCodec, Jpeg, Jxl, MissingCodecError, make
 from .learned import LEARNED, CompressAi
-from .memory import mosaic
+from .memory import mosaic, peaks
 from .runs import environment, open_opaque, timed
 
-__all__ = ["BESIDE", "STAGES", "USUAL", "others", "run", "stage_clock"]
+__all__ = ["BESIDE", "OTHER", "STAGES", "USUAL", "WAYS", "others", "run", "stage_clock"]
 
 BESIDE = {
     "jpeg": 75,
@@ -42,24 +44,40 @@ USUAL = ("jpeg", "webp", "avif", "jxl")
 
 WAYS = ("encode", "decode")
 
-STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
-    "container and entropy coding": (
-        (api, "read_file"),
-        (coding.DecoderSide, "__init__"),
-        (coding.DecoderSide, "z"),
-        (coding.DecoderSide, "residual"),
-    ),
-    "entropy networks": ((Decoder, "features"), (Decoder, "step")),
-    "synthesis": ((Decoder, "synthesis"),),
+_UNFIT = (AecError, OSError, ValueError, MemoryError, Image.DecompressionBombError)
+
+_CONTEXT = ((Decoder, "features"), (Decoder, "step"))
+
+STAGES: dict[str, dict[str, tuple[tuple[Any, str], ...]]] = {
+    "encode": {
+        "analysis": ((Encoder, "latents"),),
+        "entropy networks": _CONTEXT,
+        "choice and entropy coding": (
+            (coding.EncoderSide, "z"),
+            (coding.EncoderSide, "residual"),
+            (entropy.Encoder, "finish"),
+        ),
+        "container": ((encoding, "write_file"),),
+    },
+    "decode": {
+        "container": ((api, "read_file"),),
+        "entropy coding": (
+            (coding.DecoderSide, "__init__"),
+            (coding.DecoderSide, "z"),
+            (coding.DecoderSide, "residual"),
+        ),
+        "entropy networks": _CONTEXT,
+        "synthesis": ((Decoder, "synthesis"),),
+    },
 }
-"""The stages of decoding, each with the calls that it consists of; none calls another."""
+"""The stages of each way, each with the calls that it consists of; none calls another."""
 OTHER = "other"
 
 
 @contextmanager
-def stage_clock(device: torch.device) -> Iterator[dict[str, float]]:
-    """Adds up the seconds of each stage of what is decoded inside, for the whole process."""
-    seconds = dict.fromkeys(STAGES, 0.0)
+def stage_clock(way: str, device: torch.device) -> Iterator[dict[str, float]]:
+    """Adds up the seconds of each stage of this way inside, for the whole process."""
+    seconds = dict.fromkeys(STAGES[way], 0.0)
 
     def clocked(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -71,7 +89,7 @@ def stage_clock(device: torch.device) -> Iterator[dict[str, float]]:
         return call
 
     with ExitStack() as stack:
-        for stage, calls in STAGES.items():
+        for stage, calls in STAGES[way].items():
             for owner, name in calls:
                 function = getattr(owner, name)
                 stack.callback(setattr, owner, name, function)
@@ -118,34 +136,49 @@ def run(
     megapixels: Sequence[float] = (),
     repeat: int = 3,
     threads: int | None = None,
+    memory: bool = True,
     report: Callable[[str, str | None], object] = lambda name, reason: None,
 ) -> dict[str, Any]:
     """Returns medians of `repeat` runs for each picture, in seconds and megapixels per second,
     sums over all pictures, and what the model costs. `codec` runs at its first setting, with
     `threads` threads (default: as many as torch takes), the others as `BESIDE` says; in each run
     they take turns. With `megapixels`, a mosaic of the pictures of each of these sizes takes their
-    place. Reports as `rd.run` does.
+    place, and there is a sum for each. With `memory`, each codec then codes every such size, or
+    else the largest picture, once more in processes of its own, for the peak of their memory.
+    Reports as `rd.run` does.
     """
     settings = {codec.name: codec.settings[0]} | {each.name: BESIDE[each.name] for each in others}
+    codecs = (codec, *others)
+    named = dict(_pictures(paths, megapixels))
     pictures: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     warm: set[tuple[int, int]] = set()
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    threads = threads or before
+    torch.set_num_threads(threads)
     try:
         facts = environment() | {"device": str(codec.codec.device)}
-        for name, opened in _pictures(paths, megapixels):
+        for name, opened in named.items():
             try:
                 picture = opened()
                 if picture.size not in warm:  # kernels are chosen and kept by size
                     codec.decode(codec.encode(picture, codec.settings[0]))
                     warm.add(picture.size)
-                times: dict[str, Any] = _times((codec, *others), picture, settings, repeat)
+                times: dict[str, Any] = _times(codecs, picture, settings, repeat)
                 times["stages"] = _stages(codec, picture, repeat)
                 size = {"width": picture.width, "height": picture.height}
                 pictures.append({"image": name, **size, **times})
-            except (AecError, OSError, ValueError, MemoryError) as error:
+            except _UNFIT as error:
                 skipped[name] = " ".join(str(error).split()) or type(error).__name__
+            report(name, skipped.get(name))
+        largest = sorted(pictures, key=_pixels)[-1:]
+        measured = (pictures if megapixels else largest) if memory else []
+        for row, each in product(measured, codecs):
+            name = f"memory of {each.name}, {row['image']}"
+            try:
+                row[each.name] |= peaks(each, named[row["image"]], settings[each.name], threads)
+            except RuntimeError as error:
+                skipped[name] = str(error)
             report(name, skipped.get(name))
     finally:
         torch.set_num_threads(before)
@@ -154,10 +187,12 @@ def run(
         "environment": facts,
         "repeat": repeat,
         "settings": settings,
-        "codecs": {each.name: each.description for each in (codec, *others)},
+        "codecs": {each.name: each.description for each in codecs},
         "pictures": pictures,
+        "memory_of": [row["image"] for row in measured],
         "skipped": skipped,
         "total": _total(pictures, tuple(settings)) if pictures else None,
+        "sizes": [_size(row) | _total([row], tuple(settings)) for row in pictures if megapixels],
         "multiply_adds_per_pixel": cost.multiply_adds(weights),
         "parameters": cost.parameters(weights),
         "file_bytes": cost.file_bytes(codec.codec.model),
@@ -203,20 +238,37 @@ def _times(
     }
 
 
-def _stages(codec: Aec, picture: Image.Image, repeat: int) -> dict[str, float]:
-    """Median seconds of each stage of decoding, and of the rest."""
-    data = codec.encode(picture, codec.settings[0])
-    rows = []
+def _stages(codec: Aec, picture: Image.Image, repeat: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each stage of each way, and of the rest."""
+    setting = codec.settings[0]
+    data = codec.encode(picture, setting)
+    calls: dict[str, Callable[[], Any]] = {
+        "encode": partial(codec.encode, picture, setting),
+        "decode": partial(codec.decode, data),
+    }
+    rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(repeat):
-        with stage_clock(codec.codec.device) as seconds:
-            _, total = timed(lambda: codec.decode(data))
-        rows.append({**seconds, OTHER: total - sum(seconds.values())})
-    return {stage: median(row[stage] for row in rows) for stage in (*STAGES, OTHER)}
+        for way, call in calls.items():
+            with stage_clock(way, codec.codec.device) as seconds:
+                _, total = timed(call)
+            rows[way].append({**seconds, OTHER: total - sum(seconds.values())})
+    return {
+        way: {stage: median(row[stage] for row in rows[way]) for stage in (*STAGES[way], OTHER)}
+        for way in WAYS
+    }
+
+
+def _pixels(row: Mapping[str, Any]) -> int:
+    return int(row["width"] * row["height"])
+
+
+def _size(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in ("image", "width", "height")}
 
 
 def _total(pictures: Sequence[dict[str, Any]], codecs: Sequence[str]) -> dict[str, Any]:
-    """Sums over the pictures, and what can be derived from them."""
-    megapixels = sum(row["width"] * row["height"] for row in pictures) / 1e6
+    """Sums over the pictures, and what can be derived from them; of memory, the most."""
+    megapixels = sum(map(_pixels, pictures)) / 1e6
     total: dict[str, Any] = {"pictures": len(pictures), "megapixels": megapixels}
     for name in codecs:
         rows = [row[name] for row in pictures]
@@ -224,6 +276,9 @@ def _total(pictures: Sequence[dict[str, Any]], codecs: Sequence[str]) -> dict[st
         for way in WAYS:
             part[f"{way}_seconds"] = sum(row[f"{way}_seconds"] for row in rows)
             part[f"{way}_megapixels_per_second"] = megapixels / part[f"{way}_seconds"]
+            for key in (f"{way}_memory_bytes", f"{way}_base_bytes"):
+                if known := [row[key] for row in rows if key in row]:
+                    part[key] = max(known)
         total[name] = part
     for name in codecs:
         for way in WAYS:
@@ -236,6 +291,8 @@ def _total(pictures: Sequence[dict[str, Any]], codecs: Sequence[str]) -> dict[st
             )
             ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
             total[name][f"aec_{way}_ratio_range"] = [min(ratios), max(ratios)]
-    stages = {s: sum(row["stages"][s] for row in pictures) for s in (*STAGES, OTHER)}
-    total["stage_share"] = {s: part / sum(stages.values()) for s, part in stages.items()}
+    total["stage_share"] = {}
+    for way in WAYS:
+        sums = {s: sum(row["stages"][way][s] for row in pictures) for s in (*STAGES[way], OTHER)}
+        total["stage_share"][way] = {s: part / sum(sums.values()) for s, part in sums.items()}
     return total

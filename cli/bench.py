@@ -46,7 +46,7 @@ def sizes(
     return found
 
 
-@bench.command(short_help="Time, where it goes, and what the model costs.")
+@bench.command(short_help="Time, where it goes, memory, and what the model costs.")
 @arguments
 @click.option(
     "-q",
@@ -70,6 +70,7 @@ def sizes(
 )
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs each.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each codec that has several.")
+@click.option("--no-memory", is_flag=True, help="Leave out the peak of memory.")
 @click.pass_context
 def speed(
     context: click.Context,
@@ -79,12 +80,15 @@ def speed(
     megapixels: Sequence[float],
     repeat: int,
     threads: int | None,
+    no_memory: bool,
     **shared: Any,
 ) -> None:
     """Time the pictures of FOLDER one by one, with other codecs in turn in the same run.
 
     Times are medians of the runs of each picture, ratios have the least and the greatest of the
-    runs beside them. A multiply-add is one weight times one value.
+    runs beside them. Memory is what a codec takes at its peak to encode the largest picture, or
+    each size, and to decode it, the decoded picture included, measured in processes of its own,
+    besides what they held before. A multiply-add is one weight times one value.
     """
     if math.isnan(quality):  # compares false with every bound, and so passes a range
         raise click.BadParameter("nan is not a number from 0 to 100")
@@ -107,6 +111,7 @@ def speed(
         megapixels=megapixels,
         repeat=repeat,
         threads=threads,
+        memory=not no_memory,
         report=report,
     )
     click.echo(speed_text(result), err=place.out == STANDARD)

@@ -62,9 +62,13 @@ def speed_text(result: dict[str, Any]) -> str:
         f"medians of {result['repeat']}"
     ]
     if result["total"]:
-        lines += [_pictures(result), "", _totals(result), "", "share of decoding"]
-        shares = result["total"]["stage_share"]
-        lines.append(aligned([(f"  {s}", f"{100 * share:.1f} %") for s, share in shares.items()]))
+        lines += [_sizes(result) if result["sizes"] else _pictures(result), ""]
+        if not result["sizes"]:
+            lines += [_totals(result), ""]
+        if result["memory_of"]:
+            where = "" if result["sizes"] else f" of {shown(result['memory_of'][0])}"
+            lines += [f"MiB{where}: at the peak, besides what the process held before", ""]
+        lines += _shares(result)
     lines += ["", "multiply-adds per pixel"]
     costs = result["multiply_adds_per_pixel"]
     lines.append(aligned([(f"  {part}", f"{count:.0f}") for part, count in costs.items()]))
@@ -80,27 +84,65 @@ def _pictures(result: dict[str, Any]) -> str:
     rows = [("picture", "size", *(f"{name} {way} s" for name in names for way in WAYS))]
     for row in result["pictures"]:
         times = [f"{row[name][f'{way}_seconds']:.4f}" for name in names for way in WAYS]
-        rows.append((shown(row["image"]), f"{row['width']}x{row['height']}", *times))
+        rows.append((shown(row["image"]), _size(row), *times))
     return aligned(rows)
 
 
 def _totals(result: dict[str, Any]) -> str:
-    total = result["total"]
-    heads = ("all pictures", "setting", "bpp", "encode s", "decode s", "encode MP/s", "decode MP/s")
-    rows = [(*heads, "aec encodes in", "aec decodes in")]
-    for name, setting in result["settings"].items():
-        part = total[name]
-        rows.append(
-            (
-                name,
-                f"{setting:g}",
-                f"{8e-6 * part['bytes'] / total['megapixels']:.3f}",
-                *(f"{part[f'{way}_seconds']:.4f}" for way in WAYS),
-                *(f"{part[f'{way}_megapixels_per_second']:.3f}" for way in WAYS),
-                *(_ratio(part, way) for way in WAYS),
-            )
-        )
+    rows = [("all pictures", *_heads(result))]
+    rows += [(name, *_cells(result, result["total"], name)) for name in result["settings"]]
     return aligned(rows)
+
+
+def _sizes(result: dict[str, Any]) -> str:
+    """One row for each size under the one before, so that one sees how a codec's numbers grow."""
+    rows = [("codec", "picture", "size", *_heads(result))]
+    for name in result["settings"]:
+        for total in result["sizes"]:
+            rows.append((name, total["image"], _size(total), *_cells(result, total, name)))
+    return aligned(rows)
+
+
+def _size(row: dict[str, Any]) -> str:
+    return f"{row['width']}x{row['height']}"
+
+
+def _heads(result: dict[str, Any]) -> tuple[str, ...]:
+    units = ("s", "MP/s", "MiB") if result["memory_of"] else ("s", "MP/s")
+    columns = [f"{way} {unit}" for unit in units for way in WAYS]
+    return ("setting", "bpp", *columns, *(f"aec {way}s in" for way in WAYS))
+
+
+def _cells(result: dict[str, Any], total: dict[str, Any], name: str) -> tuple[str, ...]:
+    """What stands under `_heads` for a codec, in a sum over pictures."""
+    part = total[name]
+    cells = [
+        f"{result['settings'][name]:g}",
+        f"{8e-6 * part['bytes'] / total['megapixels']:.3f}",
+        *(f"{part[f'{way}_seconds']:.4f}" for way in WAYS),
+        *(f"{part[f'{way}_megapixels_per_second']:.3f}" for way in WAYS),
+    ]
+    if result["memory_of"]:
+        cells += [_mib(part.get(f"{way}_memory_bytes")) for way in WAYS]
+    return (*cells, *(_ratio(part, way) for way in WAYS))
+
+
+def _mib(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:.1f}"
+
+
+def _shares(result: dict[str, Any]) -> list[str]:
+    """Where the time of aec goes, with a column for each size."""
+    totals = result["sizes"] or [result["total"]]
+    lines = []
+    for way in WAYS:
+        heads = [_size(total) if result["sizes"] else "" for total in totals]
+        rows = [(f"share of {way[:-1]}ing", *heads)]
+        for stage in totals[0]["stage_share"][way]:
+            shares = (f"{100 * total['stage_share'][way][stage]:.1f} %" for total in totals)
+            rows.append((f"  {stage}", *shares))
+        lines.append(aligned(rows))
+    return lines
 
 
 def _ratio(part: dict[str, Any], way: str) -> str:

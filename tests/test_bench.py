@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import re
 import runpy
 import subprocess
 import sys
@@ -13,20 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, features
+from PIL import Image
 
 import aec
 from aec.bench import bd, codecs, cost, exact, rd, runs, speed
 from aec.bench.bd import Curve, bd_rate
 from aec.bench.metrics import psnr
-from aec.codec import coding
 from aec.codec.decoder import Decoder, new_y_hat
 from aec.codec.layers import Depthwise, Pointwise
 from aec.codec.loading import load_weights
 
 TESTS = Path(__file__).parent
 aec_run = runpy.run_path(str(TESTS / "running.py"))["aec_run"]
-avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 
 
 @pytest.fixture
@@ -267,81 +264,6 @@ def test_multiply_adds_are_those_of_the_decoder_that_runs() -> None:
     assert counts["entropy path"] == entropy.count / 64**2
     assert counts["synthesis"] == synthesis.count / 64**2
     assert counts["encoder transforms"] > 0
-
-
-@avif
-def test_speed_command(folder: Path) -> None:
-    (folder / "broken.png").write_bytes(b"")
-    threads = torch.get_num_threads()
-    before = coding.DecoderSide.residual
-    done = aec_run(
-        *("bench", "speed", folder, "--repeat", 1, "--threads", 1, "--quality", 30),
-        *("--device", "cpu", "--out", "out.json"),
-        code=1,
-    )
-    assert (coding.DecoderSide.residual, torch.get_num_threads()) == (before, threads)
-    out = json.loads(Path("out.json").read_text())
-    assert list(out["skipped"]) == ["broken.png"]
-    assert out["environment"]["torch_threads"] == 1
-    total = out["total"]
-    assert sum(total["stage_share"].values()) == pytest.approx(1)
-    assert list(total["stage_share"]) == [*speed.STAGES, speed.OTHER]
-    assert all(total["stage_share"][stage] > 0 for stage in speed.STAGES)
-    with Image.open(folder / "a.png") as a, Image.open(folder / "b.png") as b:
-        bare = [aec.compress(i, quality=30, icc_profile=b"", device="cpu") for i in (a, b)]
-    expected = sum(map(len, bare))
-    assert total["aec"]["bytes"] == expected
-    for name in ("aec", "jpeg", "avif"):
-        seconds = sum(row[name]["decode_seconds"] for row in out["pictures"])
-        assert total[name]["decode_seconds"] == pytest.approx(seconds)
-        ratio = total["aec"]["decode_seconds"] / seconds
-        assert total[name]["aec_decode_ratio"] == pytest.approx(ratio)
-        assert total[name]["aec_decode_ratio_range"] == pytest.approx([ratio, ratio])  # one run
-    for name, size in out["file_bytes"].items():
-        assert size == (TESTS.parent / "codec" / "weights" / name).stat().st_size
-    weights = load_weights()
-    encoder = sum(tensor.numel() for tensor in weights.encoder.values())
-    found = {part: count for part, count in out["parameters"].items() if "encoder" in part}
-    assert sum(found.values()) == encoder
-    assert "share of decoding\n" in done.stdout
-    assert "broken.png: left out: " in done.stderr
-
-
-def test_speed_over_sizes_in_turn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    for kind, name in ((codecs.Aec, "aec"), (codecs.WebP, "webp")):
-        encode = kind.encode
-
-        def noted(self: Any, *args: Any, name: str = name, encode: Any = encode) -> bytes:
-            calls.append((name, args[0].size))
-            return encode(self, *args)
-
-        monkeypatch.setattr(kind, "encode", noted)
-    done = aec_run(
-        *("bench", "speed", folder, "--repeat", 2, "--codecs", "webp", "--device", "cpu"),
-        *("--megapixels", "0.006,0.024", "--out", "out.json"),
-    )
-    out = json.loads(Path("out.json").read_text())
-    rows = {row["image"]: row for row in out["pictures"]}
-    assert list(rows) == ["mosaic of 0.006 MP", "mosaic of 0.024 MP"]
-    small, large = ((row["width"], row["height"]) for row in rows.values())
-    assert (small, large) == ((95, 63), (190, 126))
-    timed = [("aec", small), ("webp", small)] * 2
-    assert any(calls[n : n + 4] == timed for n in range(len(calls)))
-    for name in ("aec", "webp"):
-        for row in rows.values():
-            assert row[name]["encode_seconds"] == pytest.approx(sum(row[name]["encode_runs"]) / 2)
-        low, high = out["total"][name]["aec_encode_ratio_range"]
-        assert low <= high
-    assert re.search(r"mosaic of 0\.024 MP +190x126", done.stdout)
-    assert re.search(r"\d x \([\d.]+ to [\d.]+\)", done.stdout)
-
-
-@pytest.mark.parametrize(
-    "option", [("--megapixels", "1,x"), ("--megapixels", "0"), ("--codecs", "x")]
-)
-def test_wrong_usage_of_speed(folder: Path, option: tuple[str, str]) -> None:
-    aec_run("bench", "speed", folder, *option, code=2)
 
 
 def test_models_of_compressai(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
