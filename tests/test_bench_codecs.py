@@ -73,6 +73,37 @@ def test_files_are_those_of_pillow(name: str, options: Any, photo: Image.Image) 
     assert codec.decode(data).convert("RGB").tobytes() == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("jpeg", {"optimize": True, "progressive": True}),
+        ("webp", {"method": 6}),
+        pytest.param("avif", {"speed": 6, "subsampling": "4:4:4"}, marks=pillow_has("avif")),
+    ],
+)
+def test_bytes_that_count_are_those_of_a_file(
+    name: str, options: dict[str, Any], tmp_path: Path, photo: Image.Image
+) -> None:
+    pictures = {"a.png": photo.copy(), "b.png": photo.convert("L")}
+    for file, picture in pictures.items():
+        picture.info.clear()  # a profile would count
+        picture.save(tmp_path / file)
+    codec = codecs.make(name)
+    codec.settings = (30, 60)  # where the better JPEG of this picture has half the colours
+    points = rd.run(runs.find_pictures(tmp_path), [codec]).points[name]
+    assert [(point.image, point.setting) for point in points] == [
+        (file, setting) for file in pictures for setting in codec.settings
+    ]
+    for key, value in options.items():
+        assert f"{key}={value}" in codec.description
+    for point in points:
+        picture = pictures[point.image]
+        saved = tmp_path / f"{point.image}.{name}"
+        picture.save(saved, quality=int(point.setting), **options)
+        assert point.bytes == saved.stat().st_size
+        assert point.bpp == 8 * point.bytes / (photo.width * photo.height)
+
+
 @pytest.mark.parametrize("effort", [7, 9])
 def test_files_are_those_of_the_jxl_plugin(effort: int, photo: Image.Image) -> None:
     codec = plugin("jxl" if effort == 7 else "jxl-slow", "pillow_jxl")

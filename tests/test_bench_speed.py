@@ -89,6 +89,12 @@ def test_speed_command(folder: Path) -> None:
             assert total[name][f"{way}_memory_bytes"] > 0
             rows = [row[name].get(f"{way}_memory_bytes") for row in out["pictures"]]
             assert rows == [total[name][f"{way}_memory_bytes"], None]
+    for row in out["pictures"]:
+        with Image.open(folder / row["image"]) as image:
+            image.info.clear()  # a profile would count
+            options = {"speed": 4, "subsampling": "4:4:4", "max_threads": 1}
+            image.save("direct.avif", quality=speed.BESIDE["avif"], **options)
+        assert row["avif"]["bytes"] == Path("direct.avif").stat().st_size
     assert out["memory_of"] == ["a.png"] and out["sizes"] == []
     for name, size in out["file_bytes"].items():
         assert size == (TESTS.parent / "codec" / "weights" / name).stat().st_size
