@@ -52,8 +52,9 @@ def peak_of(call: Callable[[], _T]) -> tuple[_T, int, int]:
     """Returns what a call returns, the bytes that the process held before, and those at the peak of
     the call. Where `peak` cannot start anew, both count from the start of the process.
     """
-    with suppress(AttributeError, OSError, TypeError):  # not every system has these
+    with suppress(AttributeError, OSError, TypeError):  # not every system has it
         ctypes.CDLL(None).malloc_trim(0)  # or the call would take what is free already, unseen
+    with suppress(OSError):
         CLEAR.write_text("5")
     before = peak()
     return call(), before, peak()
