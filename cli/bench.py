@@ -1,8 +1,10 @@
-"""The group ``aec bench``, with its commands ``speed`` and ``exact``."""
+"""The group ``aec bench``, with its commands ``speed``, ``exact`` and ``pictures``."""
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from ..format.errors import AecError, BackendMismatchError
 from .bench_rd import bd, listed, rd
 from .bench_tiles import memory, tiles
 from .codes import EXIT_CODES, FAILED, OK, code_of
-from .files import STANDARD
+from .files import STANDARD, is_taken, write_together
 from .measuring import Place, arguments, give_up, model_option, numbers, reason, report
+from .naming import shown
+from .report import explain
 from .tables import speed_text
 
 __all__ = ["bench"]
@@ -166,3 +170,31 @@ def exact(
     if not files:
         context.exit(FAILED)
     context.exit(OK if agreed else code_of(BackendMismatchError()))
+
+
+@bench.command(short_help="Draw pictures that are hard to code.")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("-f", "--force", is_flag=True, help="Replace pictures that exist.")
+def pictures(folder: str, force: bool) -> None:
+    """Write pictures that are hard to code into FOLDER as PNG, the same ones each time: text, a
+    screen, line art, patterns of single pixels, noise, gradients, gray, dark and bright ones.
+    """
+    from ..bench.hard import PICTURES
+
+    paths = {os.path.join(folder, f"{name}.png"): draw for name, draw in PICTURES.items()}
+    for path in paths:
+        if not force and is_taken(path):
+            give_up(f"{shown(path)} exists; replace it with --force")
+    files = {}
+    try:
+        for path, draw in paths.items():
+            file = io.BytesIO()
+            draw().save(file, "PNG")
+            files[path] = file.getvalue()
+        os.makedirs(folder, exist_ok=True)
+        write_together(files, overwrite=force)
+    except ImportError as error:  # a Pillow without FreeType
+        give_up(reason(error))
+    except OSError as error:
+        give_up(f"cannot write to {shown(folder)}: {explain(error)}")
+    click.echo(f"{len(files)} pictures in {shown(folder)}")
