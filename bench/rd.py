@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,7 +20,10 @@ from .codecs import BenchCodec
 from .metrics import METRICS, PSNR
 from .runs import open_opaque, picture_id, spread, timed
 
-__all__ = ["Means", "Point", "Progress", "Result", "code", "measure", "run"]
+__all__ = ["LOSS", "Fall", "Means", "Point", "Progress", "Result", "code", "measure", "run"]
+
+LOSS = 0.5
+"""By how many dB the PSNR of a picture may fall from a setting to the next one unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +59,31 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Holds the arithmetic means over all pictures at one setting, in the units of `Point`."""
+    """Holds the arithmetic means over all pictures at one setting, in the units of `Point`, and
+    the point of lowest PSNR where PSNR was measured.
+    """
 
     setting: float
     bpp: float
     values: dict[str, float]
     encode_seconds: float
     decode_seconds: float
+    worst: Point | None = None
 
     @property
     def psnr(self) -> float:
         return self.values[PSNR]
+
+
+class Fall(NamedTuple):
+    """Describes a step from one setting to the next higher one at which a picture takes fewer
+    bytes, or loses more than `LOSS` of its PSNR: each a pair of before and after.
+    """
+
+    image: str
+    settings: tuple[float, float]
+    bytes: tuple[int, int]
+    psnr: tuple[float, float]
 
 
 @dataclass
@@ -92,9 +111,22 @@ class Result:
                 {key: fmean(point.values[key] for point in row) for key in row[0].values},
                 fmean(point.encode_seconds for point in row),
                 fmean(point.decode_seconds for point in row),
+                min(row, key=lambda point: point.psnr) if PSNR in row[0].values else None,
             )
             for setting, row in rows.items()
         ]
+
+    def falls(self, name: str) -> list[Fall]:
+        """Returns where a codec does not go up with its settings, which it names from few bits to
+        many, picture by picture.
+        """
+        found = []
+        for one, two in pairwise(self.points.get(name, [])):
+            before, after = (point.values.get(PSNR, nan) for point in (one, two))
+            if one.image == two.image and (two.bytes < one.bytes or after < before - LOSS):
+                settings, sizes = (one.setting, two.setting), (one.bytes, two.bytes)
+                found.append(Fall(one.image, settings, sizes, (before, after)))
+        return found
 
     def curve(self, name: str, metric: str = PSNR) -> Curve:
         """Returns the means of a codec as a curve."""
@@ -123,6 +155,11 @@ class Result:
             codec.name: self.codec_dict(codec)
             | {
                 "settings": [m.setting for m in self.means(codec.name)],
+                "worst": [
+                    {"image": m.worst.image, "psnr": m.worst.psnr} if m.worst else None
+                    for m in self.means(codec.name)
+                ],
+                "falls": [fall._asdict() for fall in self.falls(codec.name)],
                 "images": [point.as_row() for point in self.points.get(codec.name, [])],
             }
             for codec in self.codecs

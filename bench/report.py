@@ -165,6 +165,8 @@ def page(
         "published": _rows((str(o.get("title", o["name"])), str(o["source"])) for o in published)
         if published
         else "",
+        "points": points_table(result),
+        "falls": falls_table(result),
         "metrics": _rows((METRICS[key].label, METRICS[key].about) for key in result.metrics),
         "machine": escape(f"{machine}; {jobs} picture{'' if jobs == 1 else 's'} at a time"),
         "skipped": _rows(result.skipped.items()) if result.skipped else "",
@@ -178,6 +180,43 @@ def page(
     return pieces[0] + "".join(
         parts[name] + rest for name, _, rest in (piece.partition("]]") for piece in pieces[1:])
     )
+
+
+def points_table(result: Result) -> str:
+    """Returns a row for every codec and setting: means, and the picture of the lowest PSNR."""
+    kinds = [METRICS[key] for key in result.metrics]
+    rows = []
+    for codec in result.codecs:
+        for m in result.means(codec.name):
+            values = [f"{kind.on_curve(m.values[kind.key]):.2f}" for kind in kinds]
+            worst = (f"{m.worst.psnr:.2f}", m.worst.image) if m.worst else ("\N{EN DASH}",) * 2
+            rows.append((codec.name, f"{m.setting:g}", f"{m.bpp:.3f}", *values, *worst))
+    heads = (f"{kind.label} {kind.unit}".strip() for kind in kinds)
+    return _table(("codec", "setting", "bpp", *heads, "lowest PSNR dB", "of"), rows)
+
+
+def falls_table(result: Result) -> str:
+    """Returns the steps at which a codec does not go up with its setting; nothing for none."""
+    rows = [
+        (
+            codec.name,
+            fall.image,
+            *("{:g} to {:g}".format(*pair) for pair in (fall.settings, fall.bytes)),
+            "{:.2f} to {:.2f}".format(*fall.psnr),
+        )
+        for codec in result.codecs
+        for fall in result.falls(codec.name)
+    ]
+    return _table(("codec", "picture", "settings", "bytes", "PSNR dB"), rows) if rows else ""
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head, *body = (
+        "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
+        for tag, row in (("th", heads), *(("td", row) for row in rows))
+    )
+    lines = "".join(f"<tr>{line}</tr>" for line in body)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _part(name: str) -> str:

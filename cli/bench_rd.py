@@ -17,7 +17,7 @@ from .files import STANDARD
 from .measuring import Place, TimeLeft, arguments, give_up, numbers, reason
 from .naming import shown
 from .report import complain
-from .tables import bd_rate_line, rd_table
+from .tables import bd_rate_line, falls_text, rd_table
 
 if TYPE_CHECKING:
     from ..bench.bd import BdRate, Curve
@@ -144,7 +144,8 @@ def rd(
     jobs: int,
     **shared: Any,
 ) -> None:
-    """Code every picture of FOLDER with every codec, and print means over the pictures.
+    """Code every picture of FOLDER with every codec, and print means over the pictures, with the
+    lowest PSNR of one beside them, and every step at which a codec does not go up with its setting.
 
     Bits are those of whole files. PSNR is of 8-bit RGB, with one error over all three channels.
     The BD-rate says how many percent more bits a codec takes for the same quality than another
@@ -196,6 +197,7 @@ def rd(
             ours = [result.curve(codec.name, key) for codec in result.codecs]
             jpeg = [curve for curve in ours if curve.name == "jpeg"]
             _bd_rates(ours, [*jpeg, *(c for c in curves if c.metric == key)], lines, rates)
+        lines.append(falls_text(result))
         click.echo("\n".join(lines), err=place.out == STANDARD)
     else:
         complain(f"no picture of {shown(place.folder)} could be measured")

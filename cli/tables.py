@@ -9,9 +9,9 @@ from .naming import shown
 
 if TYPE_CHECKING:
     from ..bench.bd import BdRate
-    from ..bench.rd import Result
+    from ..bench.rd import Means, Result
 
-__all__ = ["aligned", "bd_rate_line", "rd_table", "speed_text"]
+__all__ = ["aligned", "bd_rate_line", "falls_text", "rd_table", "speed_text"]
 
 WAYS = ("encode", "decode")
 
@@ -27,18 +27,52 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def rd_table(result: Result) -> str:
-    """Returns the means of `aec bench rd`."""
-    from ..bench.metrics import METRICS
+    """Returns the means of `aec bench rd`, with the lowest PSNR of a picture at each setting."""
+    from ..bench.metrics import METRICS, PSNR
 
     kinds = [METRICS[key] for key in result.metrics]
     heads = [f"{kind.label} {kind.unit}".strip() for kind in kinds]
+    if PSNR in result.metrics:
+        heads += ["worst dB", "of"]
     rows = [("codec", "setting", "bpp", *heads, "encode s", "decode s")]
     for codec in result.codecs:
         for m in result.means(codec.name):
             values = [f"{kind.on_curve(m.values[kind.key]):.3f}" for kind in kinds]
             times = f"{m.encode_seconds:.4f}", f"{m.decode_seconds:.4f}"
-            rows.append((codec.name, f"{m.setting:g}", f"{m.bpp:.4f}", *values, *times))
+            cells = *values, *_worst(m), *times
+            rows.append((codec.name, f"{m.setting:g}", f"{m.bpp:.4f}", *cells))
     return aligned(rows)
+
+
+def _worst(means: Means) -> tuple[str, ...]:
+    return (f"{means.worst.psnr:.3f}", shown(means.worst.image)) if means.worst else ()
+
+
+def falls_text(result: Result) -> str:
+    """Returns where a codec does not go up with its setting."""
+    from ..bench.rd import LOSS
+
+    lines = []
+    up = []
+    for codec in result.codecs:
+        falls = result.falls(codec.name)
+        if not falls:
+            up.append(codec.name)
+            continue
+        count = len({fall.image for fall in falls})
+        lines.append(
+            f"{codec.name}: a higher setting takes fewer bytes, or loses more than {LOSS:g} dB, on "
+            f"{count} picture{'s' if count > 1 else ''}"
+        )
+        rows = []
+        for fall in falls:
+            settings, sizes = ("{:g} to {:g}".format(*p) for p in (fall.settings, fall.bytes))
+            psnr = "{:.2f} to {:.2f} dB".format(*fall.psnr)
+            rows.append((f"  {shown(fall.image)}", settings, f"{sizes} bytes", psnr))
+        lines.append(aligned(rows))
+    if up:
+        lines.insert(0, f"up with every setting, on every picture: {', '.join(up)}")
+    return "\n".join(lines)
 
 
 def bd_rate_line(rate: BdRate) -> str:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import runpy
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import torch
 from PIL import Image
 
 import aec
-from aec.bench import bd, codecs, cost, exact, rd, runs, speed
+from aec.bench import bd, codecs, cost, exact, rd, report, runs, speed
 from aec.bench.bd import Curve, bd_rate
 from aec.bench.metrics import psnr
+from aec.cli import tables
 from aec.codec.decoder import Decoder, new_y_hat
 from aec.codec.layers import Depthwise, Pointwise
 from aec.codec.loading import load_weights
@@ -123,6 +125,68 @@ def test_means_and_points(folder: Path, photo: Image.Image) -> None:
     assert mean.bpp == pytest.approx((first.bpp + second.bpp) / 2)
 
 
+@pytest.fixture
+def uneven() -> rd.Result:
+    """Is a result on two pictures, in which a codec does not go up with its setting."""
+    webp, jpeg = codecs.WebP(), codecs.Jpeg("4:2:0")
+    result = rd.Result([webp, jpeg])
+
+    def add(name: str, image: str, *points: tuple[int, float]) -> None:
+        result.points.setdefault(name, []).extend(
+            rd.Point(image, 8, 8, 10 * n, size, size / 8, {"psnr-rgb": psnr}, 0.1, 0.1)
+            for n, (size, psnr) in enumerate(points, 1)
+        )
+
+    add("webp", "a.png", (100, 30), (90, 31), (90, 30.6), (95, 30))
+    add("webp", "<b>.png", (20, 40), (20, 35), (30, math.inf))
+    add("jpeg", "a.png", (10, 20), (10, 20), (20, 20))
+    add("jpeg", "<b>.png", (5, 10), (6, 12), (7, 11.5))
+    return result
+
+
+def test_worst_picture_and_falls(uneven: rd.Result) -> None:
+    worst = [mean.worst for mean in uneven.means("webp")]
+    assert [(point.image, point.psnr) for point in worst if point] == [
+        *[("a.png", psnr) for psnr in (30, 31, 30.6, 30)]
+    ]
+    assert uneven.falls("webp") == [
+        ("a.png", (10, 20), (100, 90), (30, 31)),
+        ("a.png", (30, 40), (90, 95), (30.6, 30)),
+        ("<b>.png", (10, 20), (20, 20), (40, 35)),
+    ]
+    assert uneven.falls("jpeg") == []  # as many bytes are no fall, nor is half a decibel
+    webp = uneven.as_dict()["codecs"]["webp"]
+    assert webp["worst"][1] == {"image": "a.png", "psnr": 31}
+    assert webp["falls"][0] == {
+        "image": "a.png",
+        "settings": (10, 20),
+        "bytes": (100, 90),
+        "psnr": (30, 31),
+    }
+
+
+def test_worst_picture_and_falls_are_shown(uneven: rd.Result) -> None:
+    table = tables.rd_table(uneven).splitlines()
+    assert " ".join(table[0].split()) == "codec setting bpp PSNR dB worst dB of encode s decode s"
+    assert table[2].split()[3:6] == ["33.000", "31.000", "a.png"]
+    text = tables.falls_text(uneven).splitlines()
+    assert text[:2] == [
+        "up with every setting, on every picture: jpeg",
+        "webp: a higher setting takes fewer bytes, or loses more than 0.5 dB, on 2 pictures",
+    ]
+    assert " ".join(text[2].split()) == "a.png 10 to 20 100 to 90 bytes 30.00 to 31.00 dB"
+    page = report.points_table(uneven) + report.falls_table(uneven)
+    assert "<td>31.00</td><td>a.png</td>" in page
+    assert "<td>&lt;b&gt;.png</td><td>10 to 20</td><td>20 to 20</td>" in page
+    assert report.falls_table(rd.Result([])) == ""
+
+
+def test_no_worst_picture_without_psnr(folder: Path) -> None:
+    result = rd.run(runs.find_pictures(folder), [codecs.WebP()], metrics=["psnr-y"])
+    assert result.as_dict()["codecs"]["webp"]["worst"][0] is None
+    assert "worst" not in tables.rd_table(result)
+
+
 def test_processes_find_the_same(folder: Path) -> None:
     (folder / "broken.png").write_bytes(b"\x89PNG")
     paths = runs.find_pictures(folder)
@@ -167,6 +231,9 @@ def test_rd_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "bpp",
         "PSNR",
         "dB",
+        "worst",
+        "dB",
+        "of",
         "encode",
         "s",
         "decode",
@@ -176,11 +243,13 @@ def test_rd_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *(["jpeg", str(q)] for q in range(5, 100, 5)),
         *(["aec", q] for q in ("20", "80")),
     ]
-    assert [line.partition(":")[0] for line in lines[23:]] == [
+    assert [line.partition(":")[0] for line in lines[23:27]] == [
         "BD-rate of aec against jpeg",
         "BD-rate of jpeg against old",
         "BD-rate of aec against old",
+        "up with every setting, on every picture",
     ]
+    assert re.fullmatch(r"aec +80 .* [ab]\.png .*", lines[22])
     out = json.loads(Path("out.json").read_text())
     assert list(out["skipped"]) == ["broken.jpg"]
     assert out["environment"]["torch"] == torch.__version__
