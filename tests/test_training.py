@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it i
 from aec.codec.training import small  # noqa: E402 (after importorskip)
 from aec.codec.training.checkpoint import read_averaged  # noqa: E402
 from aec.codec.training.compare import compare  # noqa: E402
-from aec.codec.training.data import CropSampler, load_pictures  # noqa: E402
+from aec.codec.training.data import HELD_OUT_ONE_IN, CropSampler, load_pictures  # noqa: E402
 from aec.codec.training.export import export  # noqa: E402
 from aec.codec.training.floats import FloatDecoder  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
@@ -87,8 +88,31 @@ def test_processes_share_the_pictures_out(folder: Path) -> None:
     assert all(len(part) for part in parts)
 
 
-def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no picture of at least 64 px"):
+def test_nothing_to_train_on_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    def error() -> str:
+        with pytest.raises(ValueError, match="nothing to train on in") as caught:
+            load_pictures([tmp_path], min_side=256)
+        return str(caught.value)
+
+    assert "no pictures; give a folder or a tar with files of the types avif, jpeg" in error()
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert "no picture can be read" in error()
+    Image.new("RGB", (300, 200)).save(tmp_path / "b.png")
+    assert "1 picture with less than 256 px along a side; a smaller crop takes" in error()
+    (tmp_path / "b.png").unlink()
+    names = (f"{i}.png" for i in range(1000))
+    held_out = next(n for n in names if zlib.crc32(n.encode()) % HELD_OUT_ONE_IN == 0)
+    (tmp_path / "a.png").unlink()
+    Image.new("RGB", (300, 300)).save(tmp_path / held_out)
+    assert "1 picture, held out for validation; give more" in error()
+
+
+def test_small_pictures_and_broken_shards_are_told(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 100)).save(tmp_path / "small.png")
+    with pytest.warns(UserWarning, match="left out: 1 picture with less than 128 px"):
+        load_pictures([folder, tmp_path], min_side=128)
+    (tmp_path / "x.tar").write_bytes(b"no tar" * 1000)
+    with pytest.raises(ValueError, match="is no tar file"):
         load_pictures([tmp_path], min_side=64)
 
 

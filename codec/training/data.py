@@ -29,12 +29,15 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
             if path.suffix == ".tar" or path.suffix.lower() in SUFFIXES:
                 yield from _members(path)
     elif source.suffix == ".tar":
-        with tarfile.open(source) as tar:
-            for member in tar:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    data = tar.extractfile(member)
-                    if data is not None:
-                        yield member.name, data.read()
+        try:
+            with tarfile.open(source) as tar:
+                for member in tar:
+                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                        data = tar.extractfile(member)
+                        if data is not None:
+                            yield member.name, data.read()
+        except tarfile.TarError as error:
+            raise ValueError(f"{source} is no tar file that can be read: {error}") from error
     else:
         yield source.name, source.read_bytes()
 
@@ -46,12 +49,12 @@ def load_pictures(
 
     With `limit`, stops after that many training pictures.
 
-    Pictures smaller than `min_side` are passed over; broken ones too, with a warning.
+    Pictures smaller than `min_side` and broken ones are left out, with warnings.
     Raises ValueError when nothing is left to train on.
     """
     training: list[Picture] = []
     held_out: list[Picture] = []
-    seen = 0
+    seen = small = 0
     for source in sources:
         for name, data in _members(source):
             if limit and len(training) == limit:
@@ -66,11 +69,39 @@ def load_pictures(
             except (OSError, UnidentifiedImageError, ValueError) as error:
                 warnings.warn(f"{name}: left out, {error}", stacklevel=2)
                 continue
-            if min(picture.shape[:2]) >= min_side:
-                (held_out if hold else training).append(picture)
+            if min(picture.shape[:2]) < min_side:
+                small += 1
+                continue
+            (held_out if hold else training).append(picture)
     if not training:
-        raise ValueError(f"no picture of at least {min_side} px a side in {sources}")
+        where = ", ".join(map(str, sources))
+        raise ValueError(
+            f"nothing to train on in {where}: {_lack(seen, small, held_out, min_side)}"
+        )
+    if small:
+        warnings.warn(f"left out: {_too_small(small, min_side)}", stacklevel=2)
     return training, held_out
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' * (count != 1)}"
+
+
+def _too_small(count: int, min_side: int) -> str:
+    smaller = "; a smaller crop takes smaller ones" if min_side > Z_STRIDE else ""
+    return f"{_pictures(count)} with less than {min_side} px along a side{smaller}"
+
+
+def _lack(seen: int, small: int, held_out: list[Picture], min_side: int) -> str:
+    """Why there is no picture, and what to do."""
+    if small:
+        return f"{_too_small(small, min_side)}, or give larger ones"
+    if held_out and not seen:
+        return f"{_pictures(len(held_out))}, held out for validation; give more"
+    if not seen:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        return f"no pictures; give a folder or a tar with files of the types {kinds}"
+    return "no picture can be read, or there are fewer than processes; give others"
 
 
 class CropSampler:
