@@ -22,7 +22,7 @@ from ..integer import FLOAT32_EXACT
 from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
 from ..model import Model
 from .data import whole_cells
-from .floats import Q_AT, FloatDecoder, FloatLayer, FloatOps
+from .floats import Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
 from .small import Sample, add_small, cut_samples
 from .tables import Counter, tables, z_prior
 
@@ -63,7 +63,7 @@ class ExportOps:
         if name in self.inputs:
             amax = torch.maximum(amax, self.inputs[name])
         self.inputs[name] = amax
-        in_bits = 0 if name == "h_s.enter" else self.bits
+        in_bits = input_bits(name)
         fraction = _pick_shift(layer, amax, in_bits, name in FINE_LAYERS)
         scale = torch.exp2(fraction)
         weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))

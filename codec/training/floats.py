@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import graph
-from ..config import QUALITY_LEVELS, SCALE_LEVELS
+from ..config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS
 from ..decoder import ENTROPY_BITS, PIXEL_BITS, SYNTHESIS_BITS
-from ..layers import Depthwise, EntropyBlock, Pointwise, PointwiseQ, TrunkBlock
+from ..layers import Depthwise, EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
 from ..model import INDEX_GAIN, INDEX_START, Y_UNIT, Model
 
 #: q of each quality index
@@ -68,92 +68,140 @@ class FloatOps:
         return x
 
 
-def float_layers(model: Model) -> dict[str, FloatLayer]:
+class Folding(NamedTuple):
+    """How a layer of the decoder comes from parameters of the model, and these from it.
+
+    The layer's weight is weight * inputs * scale, its bias is bias * scale + offset: it takes its
+    inputs divided by `inputs` and gives `scale` times the output. Each is one number, or one a
+    channel.
+    """
+
+    weight: nn.Parameter  # (out, in), or (C, 1, 3, 3)
+    bias: nn.Parameter | QualityTable | None
+    bits: int  # fractional bits of the layer's output
+    scale: float | Tensor = 1.0
+    inputs: float | Tensor = 1.0
+    offset: float | Tensor = 0.0
+    relu: bool = False
+
+    def layer(self) -> FloatLayer:
+        """The decoder's layer."""
+        if self.bias is None:
+            bias = torch.zeros(len(self.weight))
+        else:
+            bias = self.bias if isinstance(self.bias, nn.Parameter) else table_rows(self.bias)
+        weight = (self.weight * self.inputs * self._scale_rows()).squeeze(1)
+        return FloatLayer(
+            weight, bias * self.scale + self.offset, out_bits=self.bits, relu=self.relu
+        )
+
+    @torch.no_grad()
+    def unfold(self, weight: Tensor, bias: Tensor) -> None:
+        """Sets the parameters so that `layer` gives this weight and bias, of float64."""
+        weight = weight.reshape(self.weight.shape)
+        self.weight.copy_(weight / self.inputs / self._scale_rows())
+        bias = (bias - self.offset) / self.scale
+        if isinstance(self.bias, nn.Parameter):
+            self.bias.copy_(bias)
+        elif self.bias is not None:
+            fit_table(self.bias, bias)
+
+    def _scale_rows(self) -> Tensor:
+        """`scale` in a shape that multiplies the rows of the weight."""
+        return torch.as_tensor(self.scale).reshape(-1, *[1] * (self.weight.dim() - 1))
+
+
+def table_rows(table: QualityTable) -> Tensor:
+    """The vectors (256, c) of all quality indices."""
+    return table(Q_AT)[:, :, 0, 0]
+
+
+@torch.no_grad()
+def fit_table(table: QualityTable, rows: Tensor) -> None:
+    """Sets the knots whose lines come nearest to vectors (256, c) of all quality indices."""
+    knots = len(table.table)
+    lines = table_rows(QualityTable(knots, torch.eye(knots))).double()
+    table.table.copy_(torch.linalg.lstsq(lines, rows.double()).solution)
+
+
+def foldings(model: Model) -> dict[str, Folding]:
     """The decoder's layers of a float model under the names of `graph.py`.
 
     Moves the nonlinearity's 4/3 and 3/4, the units of the context and of pixels into the weights.
     """
-    layers: dict[str, FloatLayer] = {}
+    table: dict[str, Folding] = {}
 
-    def add(name: str, module: Convolution, **how: Any) -> None:
-        layers[name] = _folded(module, **how)
+    def add(name: str, module: Convolution, bits: int, **how: Any) -> None:
+        table[name] = _fold(module, bits, **how)
 
     def entropy_block(name: str, block: EntropyBlock) -> None:
-        add(f"{name}.w1", block.w1, bits=ENTROPY_BITS, relu=True)
-        add(f"{name}.dw", block.dw, bits=ENTROPY_BITS, relu=True)
-        add(f"{name}.w2", block.w2, bits=ENTROPY_BITS)
+        add(f"{name}.w1", block.w1, ENTROPY_BITS, relu=True)
+        add(f"{name}.dw", block.dw, ENTROPY_BITS, relu=True)
+        add(f"{name}.w2", block.w2, ENTROPY_BITS)
 
     h_s = model.h_s
-    add("h_s.enter", h_s.enter, bits=ENTROPY_BITS)
+    add("h_s.enter", h_s.enter, ENTROPY_BITS)
     for name in ("block64", "block32", "block16"):
         entropy_block(f"h_s.{name}", getattr(h_s, name))
-    add("h_s.up32", h_s.up32, bits=ENTROPY_BITS)
-    add("h_s.up16", h_s.up16, bits=ENTROPY_BITS)
+    add("h_s.up32", h_s.up32, ENTROPY_BITS)
+    add("h_s.up16", h_s.up16, ENTROPY_BITS)
     context = model.context
     for step, enter in enumerate(context.enter):
         assert isinstance(enter, Pointwise)
         units = torch.ones(enter.weight.shape[1])
         units[model.cfg.c_h :] = Y_UNIT
-        add(f"context.enter.{step}", enter, inputs=units, bits=ENTROPY_BITS)
+        add(f"context.enter.{step}", enter, ENTROPY_BITS, inputs=units)
     for i, block in enumerate(context.blocks):
         assert isinstance(block, EntropyBlock)
         entropy_block(f"context.blocks.{i}", block)
+    # mu comes out at 2^-7 and the index as an integer: in one number format, 2^-7 of 64 levels
+    each = model.cfg.m // GROUPS
+    unit = float(1 << ENTROPY_BITS)
+    scale = torch.tensor([1 / Y_UNIT, INDEX_GAIN / unit]).repeat_interleave(each)
+    offset = torch.tensor([0.0, INDEX_START / unit]).repeat_interleave(each)
     for step, heads in enumerate(context.head):
         assert isinstance(heads, nn.ModuleList)
         for group, head in enumerate(heads):
             assert isinstance(head, Pointwise)
-            layers[f"context.head.{step}.{group}"] = _head(head)
+            add(f"context.head.{step}.{group}", head, ENTROPY_BITS, scale=scale, offset=offset)
     g_s = model.g_s
-    add("g_s.enter", g_s.enter, bits=SYNTHESIS_BITS)
-    add("g_s.up", g_s.up, bits=SYNTHESIS_BITS)
+    add("g_s.enter", g_s.enter, SYNTHESIS_BITS)
+    add("g_s.up", g_s.up, SYNTHESIS_BITS)
     for name in ("blocks16", "blocks8"):
         for i, block in enumerate(getattr(g_s, name)):
-            layers |= trunk_layers(f"g_s.{name}.{i}", block)
-    add("g_s.leave", g_s.leave, scale=GREY, bits=PIXEL_BITS)
-    layers["g_s.leave"].bias += GREY / 2
-    none = torch.zeros(g_s.shortcut.shape[0])
-    layers["g_s.shortcut"] = FloatLayer(g_s.shortcut * GREY, none, out_bits=PIXEL_BITS)
-    return layers
+            table |= trunk_foldings(f"g_s.{name}.{i}", block)
+    add("g_s.leave", g_s.leave, PIXEL_BITS, scale=GREY, offset=GREY / 2)
+    table["g_s.shortcut"] = Folding(g_s.shortcut, None, PIXEL_BITS, scale=GREY)
+    return table
 
 
-def trunk_layers(name: str, block: TrunkBlock) -> dict[str, FloatLayer]:
+def trunk_foldings(name: str, block: TrunkBlock) -> dict[str, Folding]:
     """The layers of a block of the synthesis."""
     bits = SYNTHESIS_BITS
     return {
-        f"{name}.w1": _folded(block.w1, scale=4 / 3, bits=bits),
-        f"{name}.dw": _folded(block.dw, inputs=3 / 4, bits=bits),
-        f"{name}.w2": _folded(block.w2, bits=bits),
-        f"{name}.w3": _folded(block.w3, scale=4 / 3, bits=bits),
-        f"{name}.w4": _folded(block.w4, inputs=3 / 4, bits=bits),
+        f"{name}.w1": _fold(block.w1, bits, scale=4 / 3),
+        f"{name}.dw": _fold(block.dw, bits, inputs=3 / 4),
+        f"{name}.w2": _fold(block.w2, bits),
+        f"{name}.w3": _fold(block.w3, bits, scale=4 / 3),
+        f"{name}.w4": _fold(block.w4, bits, inputs=3 / 4),
     }
 
 
-def _folded(
-    module: Convolution,
-    *,
-    scale: float = 1.0,
-    inputs: float | Tensor = 1.0,
-    bits: int,
-    relu: bool = False,
-) -> FloatLayer:
-    """A layer of the model that takes its inputs divided by `inputs` and gives `scale` times."""
-    bias = module.bias_q(Q_AT)[:, :, 0, 0] if isinstance(module, PointwiseQ) else module.bias
-    weight = module.weight.squeeze(1) if isinstance(module, Depthwise) else module.weight
-    return FloatLayer(weight * inputs * scale, bias * scale, out_bits=bits, relu=relu)
+def _fold(module: Convolution, bits: int, **how: Any) -> Folding:
+    bias = module.bias_q if isinstance(module, PointwiseQ) else module.bias
+    return Folding(module.weight, bias, bits, **how)
 
 
-def _head(head: Pointwise) -> FloatLayer:
-    """A head whose mu comes out at 2^-7 and whose index as an integer, in one layer.
+def float_layers(table: dict[str, Folding]) -> dict[str, FloatLayer]:
+    """The decoder's layers in floats."""
+    return {name: folding.layer() for name, folding in table.items()}
 
-    The index is brought to 2^-7 of 64 levels: one number format for the whole output.
-    """
-    half = head.weight.shape[0] // 2
-    scale = torch.ones(2 * half)
-    scale[:half] = 1 / Y_UNIT
-    scale[half:] = INDEX_GAIN / (1 << ENTROPY_BITS)
-    bias = head.bias * scale
-    bias[half:] += INDEX_START / (1 << ENTROPY_BITS)
-    return FloatLayer(head.weight * scale[:, None], bias, out_bits=ENTROPY_BITS)
+
+def input_bits(name: str) -> int:
+    """Fractional bits of what a layer of the decoder is given."""
+    if name == "h_s.enter":
+        return 0  # z_hat
+    return SYNTHESIS_BITS if name.startswith("g_s.") else ENTROPY_BITS
 
 
 class FloatDecoder:
@@ -163,8 +211,8 @@ class FloatDecoder:
         self.model = model
         self.cfg = model.cfg
         self.device = torch.device("cpu")
-        self.ops = FloatOps(float_layers(model))
-        self.gain = torch.exp(model.log_inverse_gain(Q_AT))[:, :, 0, 0].double()  # (256, M)
+        self.ops = FloatOps(float_layers(foldings(model)))
+        self.gain = torch.exp(table_rows(model.log_inverse_gain)).double()  # (256, M)
 
     def features(self, z_hat: Tensor, quality: int) -> Tensor:
         return graph.h_s(self.ops, z_hat, quality)

@@ -19,7 +19,7 @@ from ..config import SCALES, Y_STRIDE
 from ..decoder import ENTROPY_BITS, PIXEL_BITS
 from ..layers import TrunkBlock
 from ..model import quality_lambda
-from .floats import GREY, Q_AT, FloatDecoder, FloatLayer, FloatOps, trunk_layers
+from .floats import GREY, Q_AT, FloatDecoder, FloatLayer, FloatOps, float_layers, trunk_foldings
 from .optimizer import Optimizer
 
 HALF = 2
@@ -153,7 +153,7 @@ class Small(nn.Module):
     def layers(self, data: Batch) -> dict[str, FloatLayer]:
         """The block and the best ends for it, in the units of the decoder."""
         f = torch.cat([self.block(part) for part in data.f.split(BATCH)])
-        layers = trunk_layers("g_s.small", self.block)
+        layers = float_layers(trunk_foldings("g_s.small", self.block))
         for scale in SCALES[1:]:
             end = _solve(f, data.u, _box(data.pixels, scale), data.weight)
             bias = end[:, 0] + GREY / 2
