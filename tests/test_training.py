@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it i
 from aec.codec.training import small  # noqa: E402 (after importorskip)
 from aec.codec.training.checkpoint import read_averaged  # noqa: E402
 from aec.codec.training.compare import compare  # noqa: E402
-from aec.codec.training.data import HELD_OUT_ONE_IN, CropSampler, load_pictures  # noqa: E402
+from aec.codec.training.data import HELD_OUT_ONE_IN, CropSampler, load_pictures, whole_cells  # noqa: E402
 from aec.codec.training.export import export  # noqa: E402
 from aec.codec.training.floats import FloatDecoder  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
@@ -105,6 +105,16 @@ def test_nothing_to_train_on_is_an_error_that_says_what_to_do(tmp_path: Path) ->
     (tmp_path / "a.png").unlink()
     Image.new("RGB", (300, 300)).save(tmp_path / held_out)
     assert "1 picture, held out for validation; give more" in error()
+
+
+def test_of_large_pictures_the_middle_is_kept(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    large = random.integers(0, 256, (100, 3001, 3), dtype=np.uint8)
+    Image.fromarray(large).save(tmp_path / "a.png")
+    (kept,), _ = load_pictures([tmp_path], min_side=64)
+    assert np.array_equal(kept, large[:, 476 : 476 + 2048])
+    assert np.array_equal(whole_cells(kept).permute(1, 2, 0), kept[:64, 768 : 768 + 512])
+    assert np.array_equal(whole_cells(kept[:, :200]).permute(1, 2, 0), kept[:64, :192])
 
 
 def test_small_pictures_and_broken_shards_are_told(folder: Path, tmp_path: Path) -> None:

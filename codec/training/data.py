@@ -18,6 +18,11 @@ from ..config import Z_STRIDE
 
 SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp"}
 HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes sides
+#: What is kept of a picture along a side, or a folder of photographs would not fit the memory.
+KEPT_SIDE = 2048
+MEASURED_SIDE = 512  # what validation and calibration take of it, or they would take hours
+#: What Pillow raises for files that it cannot or will not decode.
+BROKEN = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
 
@@ -49,7 +54,8 @@ def load_pictures(
 
     With `limit`, stops after that many training pictures.
 
-    Pictures smaller than `min_side` and broken ones are left out, with warnings.
+    Of large pictures only the middle is kept; those smaller than `min_side` and broken ones are
+    left out, with warnings.
     Raises ValueError when nothing is left to train on.
     """
     training: list[Picture] = []
@@ -65,8 +71,8 @@ def load_pictures(
                 continue
             try:
                 with Image.open(io.BytesIO(data)) as image:
-                    picture = np.asarray(image.convert("RGB"))
-            except (OSError, UnidentifiedImageError, ValueError) as error:
+                    picture = _middle(np.asarray(image.convert("RGB")), KEPT_SIDE)
+            except BROKEN as error:
                 warnings.warn(f"{name}: left out, {error}", stacklevel=2)
                 continue
             if min(picture.shape[:2]) < min_side:
@@ -148,6 +154,15 @@ class CropSampler:
 
 
 def whole_cells(picture: Picture) -> torch.Tensor:
-    """The largest corner (3, H, W) of a picture whose sides are multiples of 64."""
+    """A part (3, H, W) of a picture whose sides are multiples of 64: all of it, but for edges,
+    unless the picture is large.
+    """
+    picture = _middle(picture, MEASURED_SIDE)
     height, width = (side // Z_STRIDE * Z_STRIDE for side in picture.shape[:2])
     return torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)
+
+
+def _middle(picture: Picture, side: int) -> Picture:
+    """The middle of a picture that is larger than `side`, which does not keep the rest alive."""
+    top, left = (max(0, (size - side) // 2) for size in picture.shape[:2])
+    return picture[top : top + side, left : left + side].copy()
