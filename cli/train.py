@@ -22,6 +22,21 @@ _COMPARED = (5.0, 50.0, 95.0)
 _PATH = click.Path(exists=True, path_type=Path)
 
 
+def _start(_context: click.Context, _option: click.Parameter, value: str | None) -> Path | None:
+    """A checkpoint or a model folder, that of the package for the word default."""
+    if value is None:
+        return None
+    if value == "default":
+        from ..codec.loading import DEFAULT_MODEL
+
+        return DEFAULT_MODEL
+    if not Path(value).exists():
+        raise click.BadParameter(
+            f"{value!r} is no checkpoint, no model folder, and not the word default"
+        )
+    return Path(value)
+
+
 def _needs_extra() -> None:
     if find_spec("compressai") is None:
         raise click.ClickException('training needs more packages: pip install "aec-codec[train]"')
@@ -33,13 +48,27 @@ def _needs_extra() -> None:
     epilog=EXIT_CODES,
 )
 @click.option("--data", type=_PATH, multiple=True, help="Folder or tar shard; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Checkpoint to write (.safetensors).")
-@click.option("--resume", type=_PATH, help="Checkpoint to go on from.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Checkpoint to write (.safetensors).",
+)
+@click.option(
+    "--resume",
+    callback=_start,
+    metavar="START",
+    help="Checkpoint to go on from, or weights to fine-tune: a model folder, or the word default "
+    "for the weights that come with aec.",
+)
 @click.option("--minutes", type=click.FloatRange(min=0), help="Budget of training time.")
 @click.option("--steps", type=click.IntRange(min=0), help="Budget of steps.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True)
-@click.option("--lr", type=float, default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Peak learning rate.  [default: 0.002; 0.0005 to fine-tune; a checkpoint's own]",
+)
 @click.option(
     "--optimizer", type=click.Choice(["muon", "adamw"]), default="muon", show_default=True
 )
@@ -76,7 +105,7 @@ def train(
     steps: int | None,
     batch: int,
     crop: int,
-    lr: float,
+    lr: float | None,
     optimizer: str,
     ema: float,
     save_minutes: float,
@@ -88,6 +117,8 @@ def train(
     """Train the networks on folders or tar shards of AVIF, PNG, JPEG or WebP pictures.
 
     Give a budget with --minutes, --steps or both; the learning rate falls to nothing at its end.
+    With --resume default, the weights that come with aec are fine-tuned: they are trained on, at a
+    lower rate, on pictures of your own. `aec train export` then makes a model folder.
     Several processes train together under `torchrun --nproc-per-node N -m aec train ...`.
     """
     if context.invoked_subcommand is not None:
@@ -96,19 +127,17 @@ def train(
         raise click.UsageError("--data and --out are needed; see aec train --help")
     if not minutes and not steps:
         raise click.UsageError("give a budget: --minutes, --steps or both")
+    if resume is not None and sizes:
+        raise click.UsageError("--set is for new networks; those of --resume have their sizes")
     if crop % 64:
         raise click.UsageError(f"--crop must be a multiple of 64, got {crop}")
     _needs_extra()
     from ..codec.config import ModelConfig
-    from ..codec.training.checkpoint import read_averaged
     from ..codec.training.trainer import Options, Trainer
 
     try:
-        if resume is not None:
-            config = read_averaged(resume)[0]
-        else:
-            pairs = (size.split("=", 1) for size in sizes)
-            config = ModelConfig(**{name: int(value) for name, value in pairs})
+        pairs = (size.split("=", 1) for size in sizes)
+        config = ModelConfig(**{name: int(value) for name, value in pairs})
         options = Options(
             data=list(data),
             out=out,
@@ -127,7 +156,7 @@ def train(
             model=config,
         )
         Trainer(options).run()
-    except (AecError, OSError, TypeError, ValueError) as error:
+    except (AecError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise Failure(error) from error
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..config import ModelConfig
+from .optimizer import RATE
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -27,6 +30,7 @@ def save_checkpoint(trainer: Trainer, state: dict[str, Tensor], path: Path) -> N
     tensors |= {f"opt.{k}": v for k, v in state.items()}
     metadata = {
         "config": json.dumps(trainer.net.model.cfg.as_dict()),
+        "lr": str(trainer.lr),
         "step": str(trainer.step),
         "seconds": str(trainer.seconds),
         "running_norm": str(trainer.running_norm),
@@ -45,8 +49,7 @@ def save_checkpoint(trainer: Trainer, state: dict[str, Tensor], path: Path) -> N
 
 def load_checkpoint(trainer: Trainer, path: Path) -> None:
     """Puts a run back to where `save_checkpoint` left it."""
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
+    with _opened(path) as (file, metadata):
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
     trainer.net.load_state_dict(_under(tensors, "net."))
     for name, value in _under(tensors, "ema.").items():
@@ -58,12 +61,35 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.skipped = int(metadata["skipped"])
 
 
+def read_run(path: Path) -> tuple[ModelConfig, float]:
+    """The configuration and the peak learning rate of the run that wrote a checkpoint."""
+    with _opened(path) as (_, metadata):
+        return _config(metadata), float(metadata.get("lr", RATE))
+
+
 def read_averaged(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and the averaged weights (names of `TrainingModel`) of a checkpoint."""
-    with safe_open(path, "pt") as file:
-        config = ModelConfig(**json.loads(file.metadata()["config"]))
+    with _opened(path) as (file, metadata):
+        config = _config(metadata)
         tensors = {k: file.get_tensor(k) for k in file.keys() if k.startswith("ema.")}  # noqa: SIM118
     return config, _under(tensors, "ema.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The file and its metadata; raises ValueError when it is no checkpoint."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if "config" not in metadata:
+                raise ValueError(f"{path} is no checkpoint that `aec train` wrote")
+            yield file, metadata
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no checkpoint that `aec train` wrote: {error}") from error
+
+
+def _config(metadata: dict[str, str]) -> ModelConfig:
+    return ModelConfig(**json.loads(metadata["config"]))
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,13 +16,15 @@ from torch import Tensor
 
 from ..config import ModelConfig
 from ..model import Model
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, read_run, save_checkpoint
 from .data import CropSampler, load_pictures, whole_cells
 from .loss import Terms, TrainingModel
-from .optimizer import Optimizer
+from .optimizer import RATE, TUNING_RATE, Optimizer
+from .restore import restore
 
 VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
 SPIKE = 10.0  # a gradient norm this many times the running one is not learnt from
+WILD_STEPS = 100  # of new weights, whose gradients fall too fast to tell what a spike is
 
 
 @dataclass
@@ -35,13 +37,13 @@ class Options:
     steps: int = 0  # 0: no limit
     batch: int = 8  # crops per step, over all processes
     crop: int = 256
-    lr: float = 2e-3
+    lr: float | None = None  # None: what suits the start, see `Trainer._begin`
     optimizer: str = "muon"  # or "adamw"
     ema: float = 0.999
     warmup: int = 200
     seed: int = 0
     device: str = "auto"
-    resume: Path | None = None
+    resume: Path | None = None  # a checkpoint to go on from, or a model folder to start from
     report_seconds: float = 10.0
     save_minutes: float = 5.0
     compile: bool = False  # fuses small operations; needs a C++ compiler on a CPU
@@ -61,10 +63,12 @@ class Trainer:
         if options.batch % self.world:
             raise ValueError(f"batch {options.batch} is no multiple of {self.world} processes")
         torch.manual_seed(options.seed)  # the same start in every process
-        self.net = TrainingModel(Model(options.model)).to(self.device)
+        net, rate, self.wild_steps = self._begin()
+        self.net = net.to(self.device)
+        self.lr = rate if options.lr is None else options.lr
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimizer = Optimizer(
-            self.net, options.optimizer, options.lr, rank=self.rank, world=self.world
+            self.net, options.optimizer, self.lr, rank=self.rank, world=self.world
         )
         self.parameters = [p for p in self.net.parameters() if p.requires_grad]
         if options.compile:
@@ -74,8 +78,18 @@ class Trainer:
         self.seconds = 0.0  # of training, over all resumes
         self.running_norm = 0.0
         self.skipped = 0
-        if options.resume is not None:
+        if options.resume is not None and not options.resume.is_dir():
             load_checkpoint(self, options.resume)
+
+    def _begin(self) -> tuple[TrainingModel, float, int]:
+        """The networks, their usual peak rate, and how many steps of wild gradients to expect."""
+        start = self.options.resume
+        if start is None:
+            return TrainingModel(Model(self.options.model)), RATE, WILD_STEPS
+        if start.is_dir():
+            return restore(start), TUNING_RATE, 0
+        config, rate = read_run(start)
+        return TrainingModel(Model(config)), rate, WILD_STEPS
 
     def _pick_device(self, name: str) -> torch.device:
         if name == "auto":
@@ -140,7 +154,8 @@ class Trainer:
         self._reduce_gradients()
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 2 * self.running_norm or 1e9))
         self.step += 1
-        if not math.isfinite(norm) or (self.step > 100 and norm > SPIKE * self.running_norm):
+        highest = SPIKE * self.running_norm if self.step > self.wild_steps else 0.0
+        if not math.isfinite(norm) or 0 < highest < norm:
             self.skipped += 1
             return terms
         self.running_norm = 0.95 * self.running_norm + 0.05 * norm if self.running_norm else norm
@@ -183,10 +198,13 @@ class Trainer:
         )
         sampler = CropSampler(training, crop=options.crop, seed=self._seed())
         validation = [whole_cells(p) for p in held_out[:8]]
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         self._say(
             f"{len(training)} pictures in process 0, {len(validation)} held out, "
             f"{sum(p.numel() for p in self.parameters) / 1e6:.2f} M parameters"
         )
+        if options.resume is not None and self.step == 0:
+            self._validate(validation)  # what fine-tuning has to beat
         last_report = last_save = last = time.monotonic()
         sums = torch.zeros(3)
         count = 0
@@ -218,20 +236,26 @@ class Trainer:
                 sums.zero_()
                 count, last_report = 0, now
         self._save(validation)
+        self._say(f"wrote {options.out}; `aec train export` makes a model folder of it")
 
     def _save(self, validation: list[Tensor]) -> None:
         state = self.optimizer.state()  # of all processes
         if self.rank == 0:
             save_checkpoint(self, state, self.options.out)
-            if validation:
-                points = self.validate(validation)
-                text = "  ".join(f"{b:.3f}/{p:.2f}" for b, p in points)
-                self._say(f"step {self.step}  held out, bpp/dB: {text}")
-                with self.options.out.with_suffix(".jsonl").open("a") as log:
-                    entry = {"step": self.step, "seconds": self.seconds, "points": points}
-                    log.write(json.dumps(entry) + "\n")
+            self._validate(validation)
         if self.world > 1:
             dist.barrier()
+
+    def _validate(self, validation: list[Tensor]) -> None:
+        """Says how the averaged weights do on the held-out pictures, where there are any."""
+        if self.rank or not validation:
+            return
+        points = self.validate(validation)
+        text = "  ".join(f"{b:.3f}/{p:.2f}" for b, p in points)
+        self._say(f"step {self.step}  held out, bpp/dB: {text}")
+        with self.options.out.with_suffix(".jsonl").open("a") as log:
+            entry = {"step": self.step, "seconds": self.seconds, "points": points}
+            log.write(json.dumps(entry) + "\n")
 
     def _say(self, text: str) -> None:
         if self.rank == 0:
