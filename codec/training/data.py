@@ -6,7 +6,7 @@ import io
 import tarfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,22 +113,37 @@ def _lack(seen: int, small: int, held_out: list[Picture], min_side: int) -> str:
 class CropSampler:
     """Random crops with flips and, now and then, a downscale.
 
+    A share of the crops is of generated graphics instead of photographs. These are never scaled,
+    or no pattern of single pixels would be seen.
+
     The crops of a step depend on the seed and the step alone, so that a resumed run sees what an
     uninterrupted one would have seen.
     """
 
-    def __init__(self, pictures: list[Picture], *, crop: int, seed: int) -> None:
+    def __init__(
+        self,
+        pictures: list[Picture],
+        *,
+        crop: int,
+        seed: int,
+        graphics: Sequence[Picture] = (),
+        share: float = 0.0,
+    ) -> None:
+        if share and not graphics:
+            raise ValueError(f"a share of {share} of the crops is of graphics, but there are none")
         self.pictures = pictures
+        self.graphics = graphics
+        self.share = share
         self.crop = crop
         self.seed = seed
         area = np.array([p.shape[0] * p.shape[1] for p in pictures], dtype=np.float64)
         self.weights = area / area.sum()
 
-    def _crop(self, picture: Picture, random: np.random.Generator) -> Picture:
+    def _crop(self, picture: Picture, random: np.random.Generator, *, scaled: bool) -> Picture:
         height, width = picture.shape[:2]
         side = self.crop
         largest = min(height, width)
-        if largest > side and random.random() < 0.25:
+        if scaled and largest > side and random.random() < 0.25:
             # a little downscaling widens the range of textures and hides old coding noise
             side = int(random.integers(side + 1, min(largest, 2 * side) + 1))
         top = int(random.integers(0, height - side + 1))
@@ -146,10 +161,18 @@ class CropSampler:
         return piece
 
     def batch(self, size: int, step: int) -> Picture:
-        """`size` crops of pictures chosen by area, (size, 3, crop, crop)."""
+        """`size` crops, of photographs chosen by area or of any graphics, (size, 3, crop, crop)."""
         random = np.random.default_rng([self.seed, step])
         chosen = random.choice(len(self.pictures), size=size, p=self.weights)
-        crops = [self._crop(self.pictures[i], random).transpose(2, 0, 1) for i in chosen]
+        # without graphics no number is drawn for them, so that the crops are what they always were
+        generated = random.random(size) < self.share if self.share else np.zeros(size, bool)
+        crops = []
+        for photograph, is_graphic in zip(chosen, generated, strict=True):
+            if is_graphic:
+                picture = self.graphics[int(random.integers(len(self.graphics)))]
+            else:
+                picture = self.pictures[photograph]
+            crops.append(self._crop(picture, random, scaled=not is_graphic).transpose(2, 0, 1))
         return np.ascontiguousarray(np.stack(crops))
 
 
