@@ -65,6 +65,14 @@ def _needs_extra() -> None:
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True)
 @click.option(
+    "--graphics",
+    type=click.FloatRange(0, 1),
+    default=0.06,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the crops that are generated text, screens, line art and patterns.",
+)
+@click.option(
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
     help="Peak learning rate.  [default: 0.002; 0.0005 to fine-tune; a checkpoint's own]",
@@ -105,6 +113,7 @@ def train(
     steps: int | None,
     batch: int,
     crop: int,
+    graphics: float,
     lr: float | None,
     optimizer: str,
     ema: float,
@@ -145,6 +154,7 @@ def train(
             steps=steps or 0,
             batch=batch,
             crop=crop,
+            graphics=graphics,
             lr=lr,
             optimizer=optimizer,
             ema=ema,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import features
+from PIL import Image, features
+from torch import Tensor
 
+from aec.codec.config import ModelConfig
 from aec.codec.training.data import CropSampler
 from aec.codec.training.graphics import KINDS, make_graphics
 
@@ -91,3 +94,27 @@ def test_without_graphics_the_crops_are_what_they_always_were() -> None:
 def test_a_share_of_no_graphics_is_refused() -> None:
     with pytest.raises(ValueError, match="but there are none"):
         CropSampler([np.zeros((64, 64, 3), np.uint8)], crop=64, seed=0, share=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
+def test_a_run_learns_from_graphics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("compressai", reason="needs the extra `train`")
+    from aec.codec.training.trainer import Options, Trainer
+
+    tiny = ModelConfig(
+        m=16, n_z=8, c8=8, c16=12, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
+        c_h=12, c_ctx=12, ctx_blocks=1, knots=3,
+    )  # fmt: skip
+    for n in range(2):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{n}.png")
+    options = Options([tmp_path], tmp_path / "x.safetensors", steps=1, batch=2, crop=64, model=tiny)
+    for share, said in ((0.0, "0 generated"), (1.0, "2 generated")):
+        options.graphics = share
+        run = Trainer(options)
+        seen: list[Tensor] = []
+        step = run.train_step
+        run.train_step = lambda batch, seen=seen, step=step: seen.append(batch) or step(batch)
+        run.run()
+        assert said in capsys.readouterr().err
+        coloured = [bool(crop.any()) for batch in seen for crop in batch]
+        assert all(coloured) if share == 1 else not all(coloured)

@@ -17,13 +17,16 @@ from torch import Tensor
 from ..config import ModelConfig
 from ..model import Model
 from .checkpoint import load_checkpoint, read_run, save_checkpoint
-from .data import CropSampler, load_pictures, whole_cells
+from .data import CropSampler, Picture, load_pictures, whole_cells
+from .graphics import make_graphics
 from .loss import Terms, TrainingModel
 from .optimizer import RATE, TUNING_RATE, Optimizer
 from .restore import restore
 
 VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
 SPIKE = 10.0  # a gradient norm this many times the running one is not learnt from
+GRAPHICS = 300  # generated over all processes, of 0.8 MB each
+GRAPHICS_SIDE = 512
 WILD_STEPS = 100  # of new weights, whose gradients fall too fast to tell what a spike is
 
 
@@ -37,6 +40,7 @@ class Options:
     steps: int = 0  # 0: no limit
     batch: int = 8  # crops per step, over all processes
     crop: int = 256
+    graphics: float = 0.06  # the share of the crops that are generated graphics
     lr: float | None = None  # None: what suits the start, see `Trainer._begin`
     optimizer: str = "muon"  # or "adamw"
     ema: float = 0.999
@@ -190,17 +194,34 @@ class Trainer:
             points.append((bpp / len(pictures), psnr / len(pictures)))
         return points
 
+    def _graphics(self) -> list[Picture]:
+        """This process's generated pictures, no more than a short run would show."""
+        options = self.options
+        if not options.graphics:
+            return []
+        shown = math.ceil(options.graphics * options.batch * options.steps) or GRAPHICS
+        count = math.ceil(min(GRAPHICS, shown) / self.world)
+        return make_graphics(count, side=max(GRAPHICS_SIDE, options.crop), seed=self._seed())
+
     def run(self) -> None:
         """Trains until the budget is used; saves now and then and at the end."""
         options = self.options
         training, held_out = load_pictures(
             options.data, min_side=options.crop, part=self.rank, parts=self.world
         )
-        sampler = CropSampler(training, crop=options.crop, seed=self._seed())
+        graphics = self._graphics()
+        sampler = CropSampler(
+            training,
+            crop=options.crop,
+            seed=self._seed(),
+            graphics=graphics,
+            share=options.graphics,
+        )
         validation = [whole_cells(p) for p in held_out[:8]]
         options.out.parent.mkdir(parents=True, exist_ok=True)
         self._say(
-            f"{len(training)} pictures in process 0, {len(validation)} held out, "
+            f"{len(training)} pictures and {len(graphics)} generated ones in process 0, "
+            f"{len(validation)} held out, "
             f"{sum(p.numel() for p in self.parameters) / 1e6:.2f} M parameters"
         )
         if options.resume is not None and self.step == 0:
