@@ -19,6 +19,8 @@ from .metrics import psnr
 __all__ = [
     "CODECS",
     "DEFAULT_QUALITIES",
+    "EFFORTS",
+    "OTHERS",
     "Aec",
     "Avif",
     "BenchCodec",
@@ -80,19 +82,23 @@ class Aec(BenchCodec):
         *,
         device: str = "auto",
         model: str | Path | None = None,
+        effort: int = 1,
+        name: str | None = None,
     ) -> None:
         """Loads the weights and runs them once; raises what `aec.Codec` raises."""
         from ..codec.api import Codec  # imports torch, which the other codecs do without
 
+        self.name = name or self.name
         self.settings = tuple(settings)
+        self.effort = effort
         self.codec = Codec(device=device, model=model)
-        self.description = f"aec, model {self.codec.model_id}, {self.codec.device}"
+        self.description = f"aec, model {self.codec.model_id}, {self.codec.device}, effort {effort}"
         self.identity = f"{self.description}, torch {version('torch')}, {_source()}"
         # The first call pays for threads and kernels that stay; no picture should.
         self.decode(self.encode(Image.new("RGB", (64, 64)), self.settings[0]))
 
     def encode(self, picture: Image.Image, setting: float) -> bytes:
-        return self.codec.compress(picture, quality=setting)
+        return self.codec.compress(picture, quality=setting, effort=self.effort)
 
     def decode(self, data: bytes) -> Image.Image:
         return self.codec.decompress(data)
@@ -300,7 +306,12 @@ _OTHERS: dict[str, Callable[[], BenchCodec]] = {
     "jp2": Jp2,
 }
 
-CODECS = ("aec", *_OTHERS)
+EFFORTS = {"aec": 1, "aec-slow": 7}
+"""The names of this codec, and the effort that each stands for."""
+
+OTHERS = tuple(_OTHERS)
+
+CODECS = (*EFFORTS, *OTHERS)
 """The names that `make` knows, in the order of the tables."""
 
 
@@ -314,8 +325,8 @@ def make(
     """Returns a codec by its name; all further arguments are for aec. Raises ValueError for an
     unknown name, and what the codec itself raises when it cannot start.
     """
-    if name == "aec":
-        return Aec(qualities, device=device, model=model)
+    if name in EFFORTS:
+        return Aec(qualities, device=device, model=model, effort=EFFORTS[name], name=name)
     if name not in _OTHERS:
         raise ValueError(f"codec {name!r} is none of {', '.join(CODECS)}")
     return _OTHERS[name]()
@@ -328,11 +339,11 @@ def make_all(
     device: str = "auto",
     model: str | Path | None = None,
 ) -> list[BenchCodec]:
-    """Returns the named codecs, or without names aec and all others that this machine has; raises
-    what `make` raises.
+    """Returns the named codecs, or without names aec at its usual effort and all others that this
+    machine has; raises what `make` raises.
     """
     made = []
-    for name in CODECS if names is None else names:
+    for name in ("aec", *OTHERS) if names is None else names:
         try:
             made.append(make(name, qualities, device=device, model=model))
         except MissingCodecError:

@@ -69,7 +69,8 @@ def multiply_adds(weights: Weights) -> dict[str, float]:
     cfg = weights.cfg
     pixels = Z_STRIDE**2
     with Convolutions() as encoder, torch.inference_mode():
-        Encoder(cfg, weights.encoder).latents(torch.zeros(1, 3, Z_STRIDE, Z_STRIDE), 0)
+        coder = Encoder(cfg, weights.encoder)
+        coder.hyper_analysis(coder.analysis(torch.zeros(1, 3, Z_STRIDE, Z_STRIDE), 0), 0)
     return {
         "encoder transforms": encoder.count / pixels,
         "entropy path": entropy_layers(cfg, weights.decoder).total() / pixels,

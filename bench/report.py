@@ -13,7 +13,7 @@ from typing import Any
 
 from .bd import BdRate, Curve, bd_rate, curve_of, has_metric
 from .chart import Line, chart, style
-from .codecs import CODECS
+from .codecs import EFFORTS, OTHERS
 from .metrics import METRICS
 from .plot import png
 from .rd import Result
@@ -79,10 +79,10 @@ def lines_of(result: Result, published: Sequence[Mapping[str, Any]], metric: str
         curve = result.curve(codec.name, metric)
         settings = [mean.setting for mean in result.means(codec.name)]
         points = list(zip(curve.bpp, curve.values, settings, strict=True))
-        if codec.name == "aec":
-            lines.append(Line("aec", "ours", "aec", points))
+        if codec.name in EFFORTS:
+            lines.append(Line(codec.name, "ours", codec.name, points))
         else:
-            hue = CODECS.index(codec.name) - 1 if codec.name in CODECS else 0
+            hue = OTHERS.index(codec.name) if codec.name in OTHERS else 0
             lines.append(Line(codec.name, "codec", codec.name, points, hue))
     for number, one in enumerate(published):
         if has_metric(one, metric):

@@ -50,7 +50,7 @@ _CONTEXT = ((Decoder, "features"), (Decoder, "step"))
 
 STAGES: dict[str, dict[str, tuple[tuple[Any, str], ...]]] = {
     "encode": {
-        "analysis": ((Encoder, "latents"),),
+        "analysis": ((Encoder, "analysis"), (Encoder, "hyper_analysis")),
         "entropy networks": _CONTEXT,
         "choice and entropy coding": (
             (coding.EncoderSide, "z"),

@@ -73,6 +73,7 @@ class Batch:
     no_progress: bool
     model: Path | None = None
     _codec: Codec | None = field(default=None, init=False, repr=False)
+    _report: Report | None = field(default=None, init=False, repr=False)
 
     def plan(self, suffix: str, *, masks: bool = False) -> list[Job]:
         """Returns the jobs; raises click.UsageError."""
@@ -89,6 +90,11 @@ class Batch:
             self._codec = load_codec(self.device, self.model)
         return self._codec
 
+    def progress(self, share: float) -> None:
+        """Shows which share of the file in work is done."""
+        if self._report is not None:
+            self._report.advance(share)
+
     def run(self, jobs: list[Job], convert: Convert) -> int:
         """Works on every job and returns the exit code of the program."""
         if self.output is not None and self.output != STANDARD and is_folder(self.output):
@@ -97,7 +103,7 @@ class Batch:
             except OSError as error:
                 complain(f"cannot make the folder: {explain(error)}", self.output)
                 return FAILED
-        report = Report(
+        report = self._report = Report(
             len(jobs), as_json=self.as_json, quiet=self.quiet, progress=not self.no_progress
         )
         codes: list[int] = []
@@ -224,5 +230,5 @@ _ARGUMENTS: tuple[Decorate, ...] = (
     model_option,
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
-    click.option("--no-progress", is_flag=True, help="Do not show which file is being worked on."),
+    click.option("--no-progress", is_flag=True, help="Do not show how far the work is."),
 )

@@ -83,8 +83,8 @@ def _read(name: str) -> list[dict[str, Any]]:
 @click.option(
     "--codecs",
     callback=listed("codecs"),
-    help="What to compare, with commas: aec, jpeg, webp, avif, avif-slow, jxl, jxl-slow, heic, "
-    "jp2.  [default: all that are installed]",
+    help="What to compare, with commas: aec, aec-slow, jpeg, webp, avif, avif-slow, jxl, jxl-slow, "
+    "heic, jp2.  [default: all that are installed, but for aec-slow]",
 )
 @click.option(
     "--qualities",

@@ -87,6 +87,14 @@ _UNITS = {"k": 1000, "m": 1_000_000}
     help="Smallest file of at least this PSNR, at most 0.05 dB more.",
 )
 @click.option(
+    "-e",
+    "--effort",
+    type=click.IntRange(1, 9),
+    default=1,
+    show_default=True,
+    help="1 to 9: search longer for fewer bits at the same PSNR; decoding takes no longer.",
+)
+@click.option(
     "--tile",
     type=click.Choice(_SIDES),
     default=_AUTO,
@@ -106,6 +114,7 @@ def compress(
     target_size: int | None,
     target_bpp: float | None,
     target_psnr: float | None,
+    effort: int,
     tile: str,
     strip: frozenset[str],
     max_pixels: int | None,
@@ -142,14 +151,23 @@ def compress(
                 size=target_size,
                 bpp=target_bpp,
                 psnr=target_psnr,
+                effort=effort,
                 tile=side,
+                progress=batch.progress,
                 limits=limits,
             )
             coded, found = reached.data, reached.quality
             psnr = reached.value if target_psnr is not None else None
         else:
             found = 75.0 if quality is None else quality
-            coded = codec.compress(picture, quality=found, tile=side, limits=limits)
+            coded = codec.compress(
+                picture,
+                quality=found,
+                effort=effort,
+                tile=side,
+                progress=batch.progress,
+                limits=limits,
+            )
         seconds = time.perf_counter() - start
         size = picture.width, picture.height
         row = Row(*size, len(coded), seconds, found, reached=bool(aims), psnr=psnr)

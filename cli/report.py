@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ class Partial:
     def __str__(self) -> str:
         return f"{self.tiles_ok} of {self.tiles_total} tiles are intact: {self.reason}"
 
+
+MOMENT = 0.5  # seconds between two looks at how far a file is
 
 _NUMBERS = ("bytes", "bpp", "width", "height", "seconds", "quality", "psnr")
 
@@ -108,15 +111,28 @@ class Report:
         self.total = total
         self.as_json = as_json
         self.quiet = quiet
-        self.progress = progress and total > 1 and not quiet and sys.stderr.isatty()
+        self.progress = progress and not quiet and sys.stderr.isatty()
         self.counts = {"done": 0, "partial": 0, "skipped": 0, "failed": 0}
         self._width = 0  # columns that the progress line takes at the moment
+        self._begun = ""
+        self._shown = 0.0  # when
 
     def begin(self, job: Job) -> None:
         """Shows which file is being worked on."""
+        number = sum(self.counts.values()) + 1
+        self._begun = f"[{number}/{self.total}] {shown(job.source)}"
+        self._shown = time.monotonic()
+        if self.total > 1:
+            self._show(self._begun)
+
+    def advance(self, share: float) -> None:
+        """Shows which share of that file is done, where this takes longer than a moment."""
+        if time.monotonic() - self._shown > MOMENT:
+            self._shown = time.monotonic()
+            self._show(f"{self._begun}  {share:.0%}")
+
+    def _show(self, line: str) -> None:
         if self.progress:
-            number = sum(self.counts.values()) + 1
-            line = f"[{number}/{self.total}] {shown(job.source)}"
             line = line[: shutil.get_terminal_size().columns - 1]
             self.clear()
             click.echo(line, nl=False, err=True)

@@ -39,6 +39,11 @@ from .tiling import Synthesis
 Pixels = NDArray[np.uint8]
 Picture = Image.Image | Pixels
 Region = tuple[int, int, int, int]
+Progress = Callable[[float], object]
+
+
+def _unwatched(share: float) -> None:
+    pass
 
 
 def quality_index(quality: float) -> int:
@@ -124,7 +129,9 @@ class Codec:
         image: Picture,
         *,
         quality: float = 75,
+        effort: int = 1,
         tile: int | None = None,
+        progress: Progress = _unwatched,
         icc_profile: bytes | None = None,
         exif: bytes | None = None,
         xmp: bytes | None = None,
@@ -133,17 +140,20 @@ class Codec:
         """A whole file of a PIL image (RGB, RGBA or gray) or a uint8 array: (H, W), (H, W, 2) gray
         with alpha, (H, W, 3) or (H, W, 4). Alpha is kept without loss, colours where it is 0 not.
 
-        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. `tile` is the side
-        of the tiles in pixels, a power of two from 64 to 4096, or 0 for one tile; by default
-        pictures above 2 megapixels have tiles of 1024. A block of metadata that is None comes from
-        the `info` of a PIL image; b"" leaves it out. Pixels are coded as they are, neither turned
-        nor converted. Raises ImageError for pictures of other kinds, LimitError for too large
-        ones, too long blocks and too long work, ValueError for quality or tile, TypeError for
-        blocks that are not bytes, ResourceError when memory ends.
+        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. `effort` runs from
+        1 to 9: with more of it the encoder searches longer for fewer bits at the same PSNR, while
+        decoding takes no longer. `progress` is called now and then with the share of the work that
+        is done, 0 to 1, for each file that is made. `tile` is the side of the tiles in pixels, a
+        power of two from 64 to 4096, or 0 for one tile; by default pictures above 2 megapixels have
+        tiles of 1024. A block of metadata that is None comes from the `info` of a PIL image; b""
+        leaves it out. Pixels are coded as they are, neither turned nor converted. Raises ImageError
+        for pictures of other kinds, LimitError for too large ones, too long blocks and too long
+        work, ValueError for quality, effort or tile, TypeError for blocks that are not bytes,
+        ResourceError when memory ends.
         """
         index = quality_index(quality)
         blocks = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
-        return self._job(image, tile, blocks, limits).encode(index)
+        return self._job(image, tile, blocks, limits, effort, progress).encode(index)
 
     def compress_to(
         self,
@@ -152,7 +162,9 @@ class Codec:
         size: int | None = None,
         bpp: float | None = None,
         psnr: float | None = None,
+        effort: int = 1,
         tile: int | None = None,
+        progress: Progress = _unwatched,
         icc_profile: bytes | None = None,
         exif: bytes | None = None,
         xmp: bytes | None = None,
@@ -168,7 +180,7 @@ class Codec:
         if len(aims) != 1 or not 0 < aims[0] < math.inf:
             raise ValueError("compress_to takes one of size, bpp and psnr, and it is above 0")
         blocks = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
-        job = self._job(image, tile, blocks, limits)
+        job = self._job(image, tile, blocks, limits, effort, progress)
         if psnr is not None:
             return reach_psnr(
                 job.encode,
@@ -185,9 +197,12 @@ class Codec:
         tile: int | None,
         blocks: dict[str, bytes | None],
         limits: Limits | None,
+        effort: int,
+        progress: Progress,
     ) -> Job:
         limits = limits or self.limits
-        return prepare(image, tile, blocks, self._weights.model_id, limits, self._work(limits))
+        work = self._work(limits)
+        return prepare(image, tile, blocks, self._weights.model_id, limits, work, effort, progress)
 
     def decompress(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from .engine import Work, resources
 from .exact import exact_arithmetic
 from .metadata import blocks_of
 from .pictures import PixelSource
+from .refine import rounds_of
 from .tiling import encode_tile, tile_log2
 
 
@@ -29,6 +30,8 @@ class Job(NamedTuple):
     metadata: Metadata
     limits: Limits
     work: Work
+    rounds: int  # of search, for each tile
+    progress: Callable[[float], object]  # is told which share of a file is made
 
     def encode(self, index: int, thrift: float = 1.0) -> bytes:
         """The whole file at a quality index; more `thrift` than 1 takes fewer bits for more error.
@@ -36,9 +39,20 @@ class Job(NamedTuple):
         Raises LimitError for too long work, ResourceError when memory ends.
         """
         header = replace(self.header, quality=index)
-        numbers = range(header.grid.count)
+        count = header.grid.count
+        steps = 0
+
+        def tick() -> None:
+            nonlocal steps
+            self.work.check_time()
+            self.progress(steps / (count * (self.rounds + 1)))
+            steps += 1
+
         with resources(), exact_arithmetic():
-            tiles = [encode_tile(self.work, header, self.source, n, thrift) for n in numbers]
+            tiles = [
+                encode_tile(self.work, header, self.source, number, thrift, self.rounds, tick)
+                for number in range(count)
+            ]
         return write_file(header, tiles, self.metadata, self.limits)
 
 
@@ -49,10 +63,13 @@ def prepare(
     model_id: bytes,
     limits: Limits,
     work: Work,
+    effort: int,
+    progress: Callable[[float], object],
 ) -> Job:
     """All that can be said before the long work; `given` are blocks of metadata, None for those of
-    the image. Raises ImageError, LimitError, ValueError for the tile, TypeError for a block.
+    the image. Raises ImageError, LimitError, ValueError for tile or effort, TypeError for a block.
     """
+    rounds = rounds_of(effort)
     source = PixelSource(image)
     limits.check_picture(source.width, source.height)
     header = Header(
@@ -69,4 +86,4 @@ def prepare(
     blocks |= {name: block for name, block in given.items() if block is not None}
     metadata = Metadata.from_info(**blocks)
     limits.check_metadata(metadata.sizes())
-    return Job(source, header, metadata, limits, work)
+    return Job(source, header, metadata, limits, work, rounds, progress)

@@ -258,16 +258,18 @@ class Encoder(nn.Module):
             raise ModelIntegrityError(f"encoder weights: {error}") from None
         self.requires_grad_(False)
 
-    def latents(
-        self, x: Tensor, quality_index: int, keep: tuple[slice, slice] = (slice(None), slice(None))
-    ) -> tuple[Tensor, Tensor]:
-        """Scaled y (H/16, W/16, M) and z (N, H/64, W/64), unrounded, of x (1, 3, H, W).
+    def analysis(self, x: Tensor, quality_index: int) -> Tensor:
+        """Scaled y (H/16, W/16, M), unrounded, of x (1, 3, H, W)."""
+        q = self._quality(quality_index, x.device)
+        return (self.g_a(x - 0.5, q) * torch.exp(self.log_gain(q)))[0].permute(1, 2, 0)
 
-        `keep` are the rows and columns of y that are wanted: those of a tile, where x has more.
-        """
-        q = torch.tensor([quality_index / (QUALITY_LEVELS - 1)], device=x.device)
-        y = self.g_a(x - 0.5, q)[:, :, keep[0], keep[1]] * torch.exp(self.log_gain(q))
-        return y[0].permute(1, 2, 0), self.h_a(y, q)[0]
+    def hyper_analysis(self, y: Tensor, quality_index: int) -> Tensor:
+        """z (N, H/64, W/64), unrounded, of scaled y (H/16, W/16, M) of whole z cells."""
+        return self.h_a(y.permute(2, 0, 1)[None], self._quality(quality_index, y.device))[0]
+
+    @staticmethod
+    def _quality(index: int, device: torch.device) -> Tensor:
+        return torch.tensor([index / (QUALITY_LEVELS - 1)], device=device)
 
 
 def padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import NamedTuple
 
 from ..format.tiles import Grid
@@ -81,3 +82,19 @@ def cell_pixels(cells: Rect, grid: Grid) -> tuple[int, int, int, int]:
     inside = Rect(0, 0, grid.width, grid.height)
     pixels = cells.times(Y_STRIDE).clipped(inside)
     return pixels.left, pixels.top, pixels.width, pixels.height
+
+
+def cut(part: Rect, halo: int, most: int) -> list[Rect]:
+    """Rectangles that make up `part`, each of at most about `most` cells with its halo."""
+    height = _even(part.height, max(16, isqrt(most) - 2 * halo))
+    width = _even(part.width, max(16, most // (height + 2 * halo) - 2 * halo))
+    return [
+        Rect(left, top, min(left + width, part.right), min(top + height, part.bottom))
+        for top in range(part.top, part.bottom, height)
+        for left in range(part.left, part.right, width)
+    ]
+
+
+def _even(size: int, most: int) -> int:
+    """The size of parts of `size`, as even as can be: memory that fits one then fits the next."""
+    return -(-size // -(-size // most))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import isqrt
 
 import numpy as np
 import torch
@@ -26,7 +25,8 @@ from .config import Y_STRIDE, Z_STRIDE, ModelConfig
 from .engine import Parts, Work
 from .model import padded
 from .pictures import PixelSource
-from .rects import CELLS_PER_Z, Rect, cell_pixels, picture_cells, tile_cells, tile_rect
+from .rects import CELLS_PER_Z, Rect, cell_pixels, cut, picture_cells, tile_cells, tile_rect
+from .refine import Refiner
 
 #: Up to here a picture is one tile.
 ONE_TILE_PIXELS = 1 << 21
@@ -56,9 +56,17 @@ def overlap(cfg: ModelConfig) -> int:
 
 
 def encode_tile(
-    work: Work, header: Header, source: PixelSource, number: int, thrift: float = 1.0
+    work: Work,
+    header: Header,
+    source: PixelSource,
+    number: int,
+    thrift: float = 1.0,
+    rounds: int = 0,
+    tick: Callable[[], None] = lambda: None,
 ) -> Tile:
-    """One tile of a picture: the symbols of its own y and z, and its plane of alpha."""
+    """One tile of a picture: the symbols of its own y and z, after some rounds of search, and its
+    plane of alpha. The work begins with a call of `tick`, and so does each round.
+    """
     rect = tile_rect(header.grid, number)
     everything = Rect(0, 0, header.width, header.height)
     seen = rect.grown(overlap(work.parts.decoder.cfg), everything)
@@ -74,11 +82,20 @@ def encode_tile(
     if header.flags & FLAG_GRAY:
         pixels = np.repeat(pixels, 3, axis=2)
     cells = rect.covering(Z_STRIDE).times(CELLS_PER_Z)
-    keep = cells.beside(seen.covering(Y_STRIDE))
+    mine = cells.beside(seen.covering(Y_STRIDE))
 
     def encode(parts: Parts) -> tuple[int, bytes]:
-        y, z = parts.encoder.latents(padded(pixels, parts.device), header.quality, keep)
-        side = parts.encoder_side(y, z, header.quality, thrift)
+        around = parts.encoder.analysis(padded(pixels, parts.device), header.quality)
+        y = around[mine]
+        z = parts.encoder.hyper_analysis(y, header.quality)
+        if not rounds:
+            tick()
+            side = parts.encoder_side(y, z, header.quality, thrift)
+        else:
+            refiner = Refiner(parts, around, mine, pixels, header.quality, thrift)
+            y = refiner.run(z, (rect.height, rect.width), rounds, tick)
+            # its residuals are whole numbers, and errors of no thrift at all keep them
+            side = parts.encoder_side(y, z, header.quality, thrift=0.0)
         _, crc = coding.walk(parts.decoder, side, header.quality, rect.height, rect.width)
         return crc, side.coder.finish()
 
@@ -148,22 +165,6 @@ class Synthesis:
                 continue
             per_cell = Y_STRIDE // self.scale
             yield piece, pixels[piece.times(per_cell).beside(padded.times(per_cell))]
-
-
-def cut(part: Rect, halo: int, most: int) -> list[Rect]:
-    """Rectangles that make up `part`, each of at most about `most` cells with its halo."""
-    height = _even(part.height, max(16, isqrt(most) - 2 * halo))
-    width = _even(part.width, max(16, most // (height + 2 * halo) - 2 * halo))
-    return [
-        Rect(left, top, min(left + width, part.right), min(top + height, part.bottom))
-        for top in range(part.top, part.bottom, height)
-        for left in range(part.left, part.right, width)
-    ]
-
-
-def _even(size: int, most: int) -> int:
-    """The size of parts of `size`, as even as can be: memory that fits one then fits the next."""
-    return -(-size // -(-size // most))
 
 
 def _rows(numbers: list[int], grid: Grid) -> Iterator[list[int]]:

@@ -58,7 +58,8 @@ def compare(
     for picture in pictures:
         for quality in map(quality_index, qualities):
             with exact_arithmetic():
-                y, z = parts.encoder.latents(padded(picture, parts.device), quality)
+                y = parts.encoder.analysis(padded(picture, parts.device), quality)
+                z = parts.encoder.hyper_analysis(y, quality)
                 size, db = _code(parts, floats, y, z, picture, quality)
                 exact_size, exact_db = _code(parts, parts.decoder, y, z, picture, quality)
                 bits.append(exact_size / size)

@@ -1,0 +1,149 @@
+"""Encoder search: another choice of symbols for the same decoder, worth more for its bits."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from running import aec_run
+
+import aec
+from aec.codec import refine
+from aec.codec.exact import exact_arithmetic
+from aec.codec.model import padded, quality_lambda
+from aec.codec.refine import Refiner, rounds_of
+
+PHOTO = Path(__file__).parent / "images" / "astronaut.png"
+QUALITY = 40
+INDEX = 102
+
+
+@pytest.fixture(scope="module")
+def codec() -> aec.Codec:
+    return aec.Codec(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[np.uint8]:
+    with Image.open(PHOTO) as image:
+        return np.asarray(image.convert("RGB"))[20:180, 150:290]
+
+
+def refiner(codec: aec.Codec, picture: NDArray[np.uint8]) -> Refiner:
+    parts = codec.parts()
+    with exact_arithmetic():
+        y = parts.encoder.analysis(padded(picture, parts.device), INDEX)
+    return Refiner(parts, y, (slice(None), slice(None)), picture, INDEX, 1.0)
+
+
+def cost(codec: aec.Codec, data: bytes, picture: NDArray[np.uint8], worth: float = 1.0) -> float:
+    """R + lambda D of a file in bits."""
+    error = np.asarray(codec.decompress(data), np.float64) - picture
+    lam = float(quality_lambda(torch.tensor(INDEX / 255))) * worth
+    return 8 * len(data) + lam / 3 * float(np.square(error).sum())
+
+
+def test_efforts() -> None:
+    rounds = [rounds_of(effort) for effort in range(1, 10)]
+    assert rounds[0] == 0 and rounds == sorted(set(rounds))
+    for wrong in (0, 10):
+        with pytest.raises(ValueError, match="effort must be from 1 to 9"):
+            rounds_of(wrong)
+
+
+def test_the_twin_gives_the_decoders_pixels(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    search = refiner(codec, photo)
+    with exact_arithmetic():
+        y_hat = torch.floor(search.y + 0.5)
+        pixels = codec.parts().decoder.synthesis(y_hat * 128, INDEX)
+        exact = float((pixels[:160, :140].float() - search.picture).square().sum())
+        error, _ = search._error(y_hat)
+    assert error == pytest.approx(exact, rel=0.02)  # the decoder rounds pixels
+
+
+def test_the_gradient_is_that_of_the_error(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    search = refiner(codec, photo)
+    with exact_arithmetic():
+        error, gradient = search._error(search.y)
+        step = gradient * 1e-3 / gradient.norm()
+        further, _ = search._error(search.y + 100 * step)
+    predicted = float((gradient * 100 * step).sum())
+    assert further - error == pytest.approx(predicted, rel=0.05) and predicted > 0
+
+
+def test_pieces_add_up(
+    codec: aec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = np.ascontiguousarray(np.tile(photo, (4, 4, 1))[:600, :500])
+    search = refiner(codec, picture)
+    with exact_arithmetic():
+        error, gradient = search._error(search.y)
+        monkeypatch.setattr(refine, "PIECE_CELLS", 700)
+        parted, pieces = search._error(search.y)
+    assert len(refine.cut(search.around, 5, 700)) > 1
+    assert parted == pytest.approx(error, rel=1e-5)
+    assert float((pieces - gradient).abs().max()) < 1e-3 * float(gradient.abs().max())
+
+
+def test_search_is_worth_its_time(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    plain, little, more = (
+        codec.compress(photo, quality=QUALITY, effort=effort) for effort in (1, 3, 5)
+    )
+    prices = [cost(codec, data, photo, refine.WORTH) for data in (plain, little, more)]
+    assert prices[1] < 0.995 * prices[0] and prices[2] < 0.985 * prices[0]
+    assert prices[2] < prices[1]
+    assert len(more) < 1.1 * len(plain)
+    assert aec.open_info(more).quality == aec.open_info(plain).quality
+    assert codec.compress(photo, quality=QUALITY, effort=5) == more
+
+
+def test_tiles_gray_and_alpha(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    gray = np.ascontiguousarray(photo[:, :, 1])
+    plain, found = (
+        codec.compress(gray, quality=QUALITY, effort=effort, tile=64) for effort in (1, 4)
+    )
+    assert aec.open_info(found).tiles == 9
+    assert cost(codec, found, gray, 3 * refine.WORTH) < cost(codec, plain, gray, 3 * refine.WORTH)
+    alpha = np.dstack([photo[:64, :64], np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)])
+    back = np.asarray(codec.decompress(codec.compress(alpha, effort=2)))
+    assert np.array_equal(back[:, :, 3], alpha[:, :, 3])
+
+
+def test_a_picture_smaller_than_a_cell(codec: aec.Codec) -> None:
+    dot = np.array([[[200, 30, 60]]], np.uint8)
+    back = np.asarray(codec.decompress(codec.compress(dot, effort=3)))
+    assert np.abs(back.astype(int) - dot).max() < 40
+
+
+def test_progress_and_time(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    shares: list[float] = []
+    codec.compress(photo, effort=2, tile=64, progress=shares.append)
+    assert len(shares) == 9 * 2 and shares[0] == 0 and shares[-1] < 1
+    assert shares == sorted(set(shares))
+    with pytest.raises(aec.LimitError, match="max_seconds"):
+        codec.compress(photo, effort=9, limits=aec.Limits(max_seconds=0.5))
+
+
+def test_with_a_target(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    plain = codec.compress_to(photo, size=3000)
+    found = codec.compress_to(photo, size=3000, effort=4)
+    assert 2970 <= len(found.data) <= 3000
+
+    def psnr(data: bytes) -> float:
+        error = np.asarray(codec.decompress(data), np.float64) - photo
+        return 10 * math.log10(255**2 / np.mean(np.square(error)))
+
+    assert psnr(found.data) > psnr(plain.data)
+
+
+def test_command(tmp_path: Path) -> None:
+    out = tmp_path / "a.aec"
+    aec_run("compress", PHOTO, "-o", out, "-e", "2", "-q", "20")
+    with Image.open(PHOTO) as image:
+        assert out.read_bytes() == aec.compress(image, quality=20, effort=2)
+        assert out.read_bytes() != aec.compress(image, quality=20)
+    wrong = aec_run("compress", PHOTO, "-o", tmp_path / "b.aec", "-e", "10", code=2)
+    assert "1<=x<=9" in wrong.output
