@@ -57,6 +57,7 @@ def direct(picture: Image.Image, **options: Any) -> bytes:
             {
                 "format": "JPEG2000",
                 "irreversible": True,
+                "mct": 1,
                 "quality_mode": "rates",
                 "quality_layers": [40],
             },
