@@ -30,8 +30,9 @@ Own = tuple[slice, slice]
 #: How much dearer an error is than error_cost says: g_s is not quite orthonormal, and what changes
 #: here moves the predictions of what comes after it.
 STIFFNESS = 1.1
-#: How much more an error counts than without search. The file then takes about the bits that it
-#: took, and what is gained makes the picture better; with 1 less is gained, at low rates above all.
+#: How much more an error counts than without search: with 1 less is saved at the same PSNR, at low
+#: rates above all. On Kodak, 32 rounds make files of quality 20 to 80 19 to 1 % larger, and their
+#: pictures 0.7 to 0.4 dB better.
 WORTH = 4 / 3
 #: The share of residuals that may change in a round; all at once would mend the same error often.
 #: After 16 rounds 0.5, 0.7 and 0.85 had saved 6.8, 7.7 and 8.1 % of the bits of four pictures.
