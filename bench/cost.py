@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..codec import graph
 from ..codec.config import STEP_XOR, Y_STRIDE, Z_STRIDE, ModelConfig
-from ..codec.loading import DECODER_FILE, DEFAULT_MODEL, ENCODER_FILE, Weights
+from ..codec.loading import DECODER_FILE, DEFAULT_MODEL, ENCODER_FILE, Weights, model_files
 from ..codec.model import Encoder
 
 __all__ = ["Convolutions", "CountingOps", "file_bytes", "multiply_adds", "parameters"]
@@ -113,5 +113,5 @@ def parameters(weights: Weights) -> dict[str, int]:
 
 def file_bytes(model: Path | None) -> dict[str, int]:
     """Returns the sizes in bytes of a model's files, by default the model in the package."""
-    folder = model or DEFAULT_MODEL
-    return {name: (folder / name).stat().st_size for name in (DECODER_FILE, ENCODER_FILE)}
+    files = model_files(model or DEFAULT_MODEL)
+    return {name: len(files[name]) for name in (DECODER_FILE, ENCODER_FILE)}

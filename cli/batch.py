@@ -210,9 +210,9 @@ device_option: Decorate = click.option(
 
 model_option: Decorate = click.option(
     "--model",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with weights for aec.  [default: those of the package]",
+    metavar="PATH",
+    type=click.Path(exists=True, path_type=Path),
+    help="Weights for aec: what `aec train export` wrote.  [default: those of the package]",
 )
 
 _ARGUMENTS: tuple[Decorate, ...] = (

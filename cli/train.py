@@ -1,4 +1,4 @@
-"""The command ``aec train`` and its ``export``: from pictures to a model folder."""
+"""The command ``aec train`` and its ``export``: from pictures to a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATH = click.Path(exists=True, path_type=Path)
 
 
 def _start(_context: click.Context, _option: click.Parameter, value: str | None) -> Path | None:
-    """A checkpoint or a model folder, that of the package for the word default."""
+    """A checkpoint or a model, that of the package for the word default."""
     if value is None:
         return None
     if value == "default":
@@ -31,9 +31,7 @@ def _start(_context: click.Context, _option: click.Parameter, value: str | None)
 
         return DEFAULT_MODEL
     if not Path(value).exists():
-        raise click.BadParameter(
-            f"{value!r} is no checkpoint, no model folder, and not the word default"
-        )
+        raise click.BadParameter(f"{value!r} is no checkpoint, no model, and not the word default")
     return Path(value)
 
 
@@ -57,8 +55,8 @@ def _needs_extra() -> None:
     "--resume",
     callback=_start,
     metavar="START",
-    help="Checkpoint to go on from, or weights to fine-tune: a model folder, or the word default "
-    "for the weights that come with aec.",
+    help="Checkpoint to go on from, or weights to fine-tune: a model, or the word default for the "
+    "weights that come with aec.",
 )
 @click.option("--minutes", type=click.FloatRange(min=0), help="Budget of training time.")
 @click.option("--steps", type=click.IntRange(min=0), help="Budget of steps.")
@@ -101,7 +99,8 @@ def _needs_extra() -> None:
     "sizes",
     multiple=True,
     metavar="NAME=INT",
-    help="A size of the network other than the default, as in --set c8=128.",
+    help="A size of the network other than the default, as in --set c8=128; with weights to start "
+    "from, one larger than theirs.",
 )
 @click.pass_context
 def train(
@@ -127,7 +126,8 @@ def train(
 
     Give a budget with --minutes, --steps or both; the learning rate falls to nothing at its end.
     With --resume default, the weights that come with aec are fine-tuned: they are trained on, at a
-    lower rate, on pictures of your own. `aec train export` then makes a model folder.
+    lower rate, on pictures of your own; with --set beside it a larger network starts from them.
+    `aec train export` then makes a model.
     Several processes train together under `torchrun --nproc-per-node N -m aec train ...`.
     """
     if context.invoked_subcommand is not None:
@@ -136,17 +136,17 @@ def train(
         raise click.UsageError("--data and --out are needed; see aec train --help")
     if not minutes and not steps:
         raise click.UsageError("give a budget: --minutes, --steps or both")
-    if resume is not None and sizes:
-        raise click.UsageError("--set is for new networks; those of --resume have their sizes")
+    from ..codec.loading import is_model
+
+    if resume is not None and sizes and not is_model(resume):
+        raise click.UsageError("--set is for new networks or larger ones; a checkpoint has its own")
     if crop % 64:
         raise click.UsageError(f"--crop must be a multiple of 64, got {crop}")
     _needs_extra()
-    from ..codec.config import ModelConfig
     from ..codec.training.trainer import Options, Trainer
 
     try:
         pairs = (size.split("=", 1) for size in sizes)
-        config = ModelConfig(**{name: int(value) for name, value in pairs})
         options = Options(
             data=list(data),
             out=out,
@@ -163,7 +163,7 @@ def train(
             device=device,
             resume=resume,
             compile=fuse,
-            model=config,
+            sizes={name: int(value) for name, value in pairs},
         )
         Trainer(options).run()
     except (AecError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -172,33 +172,34 @@ def train(
 
 @train.command()
 @click.argument("checkpoint", type=_PATH)
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", type=_PATH, multiple=True, required=True, help="Pictures to calibrate on.")
 @click.option("--pictures", type=click.IntRange(min=1), default=200, show_default=True)
-def export(checkpoint: Path, folder: Path, data: tuple[Path, ...], pictures: int) -> None:
-    """Turn CHECKPOINT into a model FOLDER of integer weights, measured on training pictures.
+def export(checkpoint: Path, model: Path, data: tuple[Path, ...], pictures: int) -> None:
+    """Turn CHECKPOINT into a MODEL of integer weights, measured on training pictures.
 
-    Use the folder with aec.Codec(model=FOLDER).
+    MODEL becomes one file if its name ends in .safetensors, a folder otherwise. Use it with
+    aec compress --model MODEL, or aec.Codec(model=MODEL).
     """
     _needs_extra()
     from ..codec.training.data import load_pictures
-    from ..codec.training.export import export as write_model
+    from ..codec.training.export import export as export_model
 
     try:
         net = _averaged(checkpoint)
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
-        digest = write_model(net.model, net.prior, training, folder, click.echo)
+        digest = export_model(net.model, net.prior, training, model, click.echo)
     except (AecError, OSError, RuntimeError, ValueError) as error:
         raise Failure(error) from error
-    click.echo(f"{folder}: model {digest[:16]}")
+    click.echo(f"{model}: model {digest[:16]}")
 
 
 @train.command()
 @click.argument("checkpoint", type=_PATH)
-@click.argument("folder", type=_PATH)
+@click.argument("model", type=_PATH)
 @click.argument("pictures", type=_PATH, nargs=-1, required=True)
-def compare(checkpoint: Path, folder: Path, pictures: tuple[Path, ...]) -> None:
-    """Measure what export cost: model FOLDER against the CHECKPOINT it came from, on PICTURES."""
+def compare(checkpoint: Path, model: Path, pictures: tuple[Path, ...]) -> None:
+    """Measure what export cost: MODEL against the CHECKPOINT it came from, on PICTURES."""
     _needs_extra()
     from ..codec.api import Codec
     from ..codec.metadata import KINDS
@@ -208,7 +209,7 @@ def compare(checkpoint: Path, folder: Path, pictures: tuple[Path, ...]) -> None:
     try:
         opened = [open_picture(path, strip=KINDS) for path in pictures]
         arrays = [to_array(picture.convert("RGB")) for picture in opened]
-        codec = Codec(model=folder, device="cpu")
+        codec = Codec(model=model, device="cpu")
         cost = measure(_averaged(checkpoint).model, codec, arrays, list(_COMPARED))
     except (AecError, OSError, RuntimeError, ValueError) as error:
         raise Failure(error) from error

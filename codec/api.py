@@ -82,7 +82,7 @@ class Codec:
         model: str | Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        """Loads a model folder (default: the one in the package) onto "auto", "cpu" or "cuda[:n]".
+        """Loads a model (default: the one in the package) onto "auto", "cpu" or "cuda[:n]".
 
         Raises ModelError for weights that cannot be used, ResourceError for a device that is not
         there, BackendMismatchError for one whose arithmetic is not exact.
@@ -301,7 +301,7 @@ class Codec:
         if header.model_id != self._weights.model_id:
             raise ModelNotFoundError(
                 f"the file needs model {header.model_id.hex()}, this codec has {self.model_id}; "
-                "install the version of aec that wrote it, or pass its model folder"
+                "install the version of aec that wrote it, or pass its model"
             )
 
     def _paint(self, canvas: Canvas, get_tile: Callable[[int], Tile], work: Work) -> None:

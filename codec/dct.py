@@ -26,7 +26,8 @@ def dct_shortcut(m: int) -> torch.Tensor:
     # (colour', u, v, colour, i, j); PixelUnshuffle puts channels in the order (colour, i, j)
     full = torch.einsum("ec,ui,vj->euvcij", colour, d, d).reshape(3 * n * n, 3 * n * n)
     u, v = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-    radius = (u**2 + v**2).double().sqrt()
+    # by the higher of the two frequencies first: patterns of single pixels are of the highest
+    radius = torch.maximum(u, v) + 1e-3 * (u**2 + v**2).double().sqrt()
     penalty = torch.tensor([1.0, _CHROMA_PENALTY, _CHROMA_PENALTY]).double()
     order = ((radius + 0.5)[None] * penalty[:, None, None]).flatten().argsort(stable=True)
     return full[order[:m]].float()

@@ -2,20 +2,21 @@
 
 A model is a folder with `decoder.safetensors` (integers; normative; its SHA-256 names the model),
 `encoder.safetensors` (float g_a, h_a and gains, which only choose symbols) and `manifest.json`
-with the SHA-256 of both.
+with the SHA-256 of both; or one safetensors file whose tensors are the bytes of these three.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..format.errors import ModelIntegrityError, ModelNotFoundError
@@ -60,8 +61,49 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelNotFoundError(
-            f"cannot read {path}: {error.strerror}; name a folder that `aec train export` wrote"
+            f"cannot read {path}: {error.strerror}; name what `aec train export` wrote"
         ) from error
+
+
+def is_model(path: Path) -> bool:
+    """Whether the path is a folder or a single file as `aec train export` writes, by its names."""
+    if not path.is_file():
+        return path.is_dir()
+    try:
+        with safe_open(path, "pt") as file:
+            return MANIFEST_FILE in file.keys()  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError):
+        return False
+
+
+def model_files(path: Path) -> dict[str, bytes]:
+    """The bytes of a model's three files, by name, of a folder or of a single file.
+
+    Raises ModelNotFoundError when one cannot be read and ModelIntegrityError for another file.
+    """
+    if path.is_dir() or not path.exists():
+        return {name: _read(path / name) for name in (MANIFEST_FILE, DECODER_FILE, ENCODER_FILE)}
+    tensors = _tensors(_read(path), path)
+    names = {MANIFEST_FILE, DECODER_FILE, ENCODER_FILE}
+    if tensors.keys() != names or any(t.dtype != torch.uint8 for t in tensors.values()):
+        of_training = any(name.startswith("ema.") for name in tensors)
+        what = "a checkpoint of training" if of_training else "something else"
+        raise ModelIntegrityError(
+            f"{path} is {what}, not a model: `aec train export` makes one of a checkpoint"
+        )
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def write_model(files: Mapping[str, bytes], path: Path) -> None:
+    """Writes a model's three files: into one if the name ends in .safetensors, or into a folder."""
+    if path.suffix == ".safetensors":
+        tensors = {k: torch.frombuffer(bytearray(v), dtype=torch.uint8) for k, v in files.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(save(tensors))
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (path / name).write_bytes(data)
 
 
 def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -83,23 +125,22 @@ def _config(manifest: dict[str, object]) -> ModelConfig:
         raise ModelIntegrityError(f"the manifest's config does not fit: {error}") from error
 
 
-def load_weights(folder: Path | None = None) -> Weights:
-    """Reads a model folder, by default the one in the package.
+def load_weights(model: Path | None = None) -> Weights:
+    """Reads a model, a folder or a file, by default the one in the package.
 
     Raises ModelNotFoundError when a file cannot be read and ModelIntegrityError when a digest,
     a shape, a type or a range is wrong.
     """
-    folder = folder or DEFAULT_MODEL
+    folder = model or DEFAULT_MODEL
+    contents = model_files(folder)
     try:
-        manifest = json.loads(_read(folder / MANIFEST_FILE))
+        manifest = json.loads(contents[MANIFEST_FILE])
         digests = {name: str(manifest["sha256"][name]) for name in (DECODER_FILE, ENCODER_FILE)}
         if len(manifest["sha256"]) != len(digests):
             raise ValueError(f"digests of {sorted(manifest['sha256'])}")
     except (ValueError, KeyError, TypeError) as error:
         raise ModelIntegrityError(f"{folder / MANIFEST_FILE}: {error!r}") from error
-    contents = {}
     for name, expected in digests.items():
-        contents[name] = _read(folder / name)
         found = hashlib.sha256(contents[name]).hexdigest()
         if found != expected:
             raise ModelIntegrityError(

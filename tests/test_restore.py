@@ -134,8 +134,8 @@ def test_a_model_that_is_not_sound_is_refused(folder: Path, tmp_path: Path) -> N
     assert "not the word default" in done.output
     done = aec_run(*common, "--resume", PHOTO, code=1)
     assert "no checkpoint that `aec train` wrote" in done.output
-    done = aec_run(*common, "--resume", "default", "--set", "c8=64", code=2)
-    assert "--set is for new networks" in done.output
+    done = aec_run(*common, "--resume", "default", "--set", "c8=8", code=1)
+    assert "cannot be 8" in done.output
     assert not out.exists()
 
 

@@ -20,6 +20,7 @@ SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp"}
 HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes sides
 #: What is kept of a picture along a side, or a folder of photographs would not fit the memory.
 KEPT_SIDE = 2048
+SCALED = 0.5  # the share of crops that are made smaller
 MEASURED_SIDE = 512  # what validation and calibration take of it, or they would take hours
 #: What Pillow raises for files that it cannot or will not decode.
 BROKEN = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
@@ -143,7 +144,7 @@ class CropSampler:
         height, width = picture.shape[:2]
         side = self.crop
         largest = min(height, width)
-        if scaled and largest > side and random.random() < 0.25:
+        if scaled and largest > side and random.random() < SCALED:
             # a little downscaling widens the range of textures and hides old coding noise
             side = int(random.integers(side + 1, min(largest, 2 * side) + 1))
         top = int(random.integers(0, height - side + 1))

@@ -19,7 +19,7 @@ from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import ENTROPY_BITS, GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
-from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
+from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, write_model
 from ..model import Model
 from .data import whole_cells
 from .floats import Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
@@ -156,10 +156,12 @@ def export(
     model: Model,
     prior: EntropyBottleneck,
     pictures: list[NDArray[np.uint8]],
-    folder: Path,
+    path: Path,
     say: Callable[[str], None] = print,
 ) -> str:
-    """Writes a model folder from float weights; returns the SHA-256 that names it."""
+    """Writes a model, as `loading.write_model` does, from float weights; returns the SHA-256 that
+    names it.
+    """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
     counter, z_law = Counter(model.cfg.n_z), z_prior(prior, model.cfg.n_z)
@@ -178,14 +180,14 @@ def export(
     encoder = {
         k: v.contiguous().clone() for k, v in model.state_dict().items() if k.startswith(names)
     }
-    digests = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, tensors in ((DECODER_FILE, out), (ENCODER_FILE, encoder)):
-        data = save(dict(sorted(tensors.items())))
-        (folder / name).write_bytes(data)
-        digests[name] = hashlib.sha256(data).hexdigest()
+    files = {
+        name: save(dict(sorted(tensors.items())))
+        for name, tensors in ((DECODER_FILE, out), (ENCODER_FILE, encoder))
+    }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {"config": model.cfg.as_dict(), "sha256": digests}
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n")
+    files[MANIFEST_FILE] = (json.dumps(manifest, indent=1) + "\n").encode()
+    write_model(files, path)
     wide = sum(
         layer.dtype == torch.float64
         for ops in (decoder.entropy, decoder.pixels)

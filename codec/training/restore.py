@@ -1,4 +1,4 @@
-"""From integer weights back to float ones: a model folder becomes networks that train on."""
+"""From integer weights back to float ones: a model becomes networks that train on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PRIOR_STEPS = 200  # leave 0.0023 bits a symbol of z, of 0.71; half as many leav
 PRIOR_RATE = 0.1
 
 
-def restore(folder: Path) -> TrainingModel:
-    """The float networks that a model folder was made from, as nearly as its integers tell.
+def restore(model: Path) -> TrainingModel:
+    """The float networks that a model was made from, as nearly as its integers tell.
 
-    Raises ModelError when the folder holds no sound model.
+    Raises ModelError when it is no sound model.
     """
-    weights = load_weights(folder)
+    weights = load_weights(model)
     cpu = torch.device("cpu")
     Decoder(weights.cfg, weights.decoder, cpu)  # these two refuse what does not fit
     Encoder(weights.cfg, weights.encoder)

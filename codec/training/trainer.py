@@ -7,7 +7,8 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..config import ModelConfig
+from ..loading import is_model
 from ..model import Model
 from .checkpoint import load_checkpoint, read_run, save_checkpoint
 from .data import CropSampler, Picture, load_pictures, whole_cells
 from .graphics import make_graphics
+from .grow import grow
 from .loss import Terms, TrainingModel
 from .optimizer import RATE, TUNING_RATE, Optimizer
 from .restore import restore
@@ -47,11 +50,11 @@ class Options:
     warmup: int = 200
     seed: int = 0
     device: str = "auto"
-    resume: Path | None = None  # a checkpoint to go on from, or a model folder to start from
+    resume: Path | None = None  # a checkpoint to go on from, or a model to start from
     report_seconds: float = 10.0
     save_minutes: float = 5.0
     compile: bool = False  # fuses small operations; needs a C++ compiler on a CPU
-    model: ModelConfig = field(default_factory=ModelConfig)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of the network, other than the usual
 
 
 class Trainer:
@@ -82,16 +85,20 @@ class Trainer:
         self.seconds = 0.0  # of training, over all resumes
         self.running_norm = 0.0
         self.skipped = 0
-        if options.resume is not None and not options.resume.is_dir():
+        if options.resume is not None and not is_model(options.resume):
             load_checkpoint(self, options.resume)
 
     def _begin(self) -> tuple[TrainingModel, float, int]:
         """The networks, their usual peak rate, and how many steps of wild gradients to expect."""
         start = self.options.resume
+        sizes = self.options.sizes
         if start is None:
-            return TrainingModel(Model(self.options.model)), RATE, WILD_STEPS
-        if start.is_dir():
-            return restore(start), TUNING_RATE, 0
+            return TrainingModel(Model(ModelConfig(**sizes))), RATE, WILD_STEPS
+        if is_model(start):
+            net = restore(start)
+            if sizes:
+                return grow(net, replace(net.model.cfg, **sizes)), RATE, WILD_STEPS
+            return net, TUNING_RATE, 0
         config, rate = read_run(start)
         return TrainingModel(Model(config)), rate, WILD_STEPS
 
@@ -257,7 +264,7 @@ class Trainer:
                 sums.zero_()
                 count, last_report = 0, now
         self._save(validation)
-        self._say(f"wrote {options.out}; `aec train export` makes a model folder of it")
+        self._say(f"wrote {options.out}; `aec train export` makes a model of it")
 
     def _save(self, validation: list[Tensor]) -> None:
         state = self.optimizer.state()  # of all processes
