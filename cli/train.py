@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _COMPARED = (5.0, 50.0, 95.0)
+CALIBRATION = 20  # pictures for each generated one that ranges and tables are measured on besides
 
 _PATH = click.Path(exists=True, path_type=Path)
 
@@ -184,10 +185,13 @@ def export(checkpoint: Path, model: Path, data: tuple[Path, ...], pictures: int)
     _needs_extra()
     from ..codec.training.data import load_pictures
     from ..codec.training.export import export as export_model
+    from ..codec.training.graphics import make_graphics
+    from ..codec.training.trainer import GRAPHICS_SIDE
 
     try:
         net = _averaged(checkpoint)
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
+        training += make_graphics(len(training) // CALIBRATION, side=GRAPHICS_SIDE, seed=1)
         digest = export_model(net.model, net.prior, training, model, click.echo)
     except (AecError, OSError, RuntimeError, ValueError) as error:
         raise Failure(error) from error

@@ -26,17 +26,17 @@ GROUPS = 4
 class ModelConfig:
     """Widths and depths of every part; the defaults are those of the shipped weights."""
 
-    m: int = 320  # channels of y
+    m: int = 384  # channels of y
     n_z: int = 96  # channels of z
     c8: int = 128  # trunk width at 1/8
-    c16: int = 256  # trunk width at 1/16
+    c16: int = 384  # trunk width at 1/16
     g_a_blocks8: int = 3
     g_a_blocks16: int = 2
     g_s_blocks16: int = 3
     g_s_blocks8: int = 4
     c_h: int = 192  # width of h_a and h_s
-    c_ctx: int = 192  # width of the context steps
-    ctx_blocks: int = 2
+    c_ctx: int = 256  # width of the context steps
+    ctx_blocks: int = 3
     knots: int = 9  # qualities at which gains and biases are learned; linear in between
 
     def __post_init__(self) -> None:

@@ -21,6 +21,10 @@ HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes s
 #: What is kept of a picture along a side, or a folder of photographs would not fit the memory.
 KEPT_SIDE = 2048
 SCALED = 0.5  # the share of crops that are made smaller
+#: Shares of crops whose colours are made weaker or stronger by up to SATURATION, and whose colour
+#: channels change places: of strong colours the training pictures have too few.
+COLOURED, SWAPPED = 0.25, 0.1
+SATURATION = 2.2
 MEASURED_SIDE = 512  # what validation and calibration take of it, or they would take hours
 #: What Pillow raises for files that it cannot or will not decode.
 BROKEN = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
@@ -111,8 +115,20 @@ def _lack(seen: int, small: int, held_out: list[Picture], min_side: int) -> str:
     return "no picture can be read, or there are fewer than processes; give others"
 
 
+def _recoloured(piece: Picture, random: np.random.Generator) -> Picture:
+    """The crop, now and then in other colours."""
+    if random.random() < COLOURED:
+        strength = SATURATION ** random.uniform(-1, 1)
+        values = piece.astype(np.float32)
+        gray = values.mean(2, keepdims=True)
+        piece = (gray + strength * (values - gray) + 0.5).clip(0, 255).astype(np.uint8)
+    if random.random() < SWAPPED:
+        piece = piece[:, :, random.permutation(3)]
+    return piece
+
+
 class CropSampler:
-    """Random crops with flips and, now and then, a downscale.
+    """Random crops with flips and, now and then, a downscale or other colours.
 
     A share of the crops is of generated graphics instead of photographs. These are never scaled,
     or no pattern of single pixels would be seen.
@@ -153,6 +169,8 @@ class CropSampler:
         if side != self.crop:
             size = (self.crop, self.crop)
             piece = np.asarray(Image.fromarray(piece).resize(size, Image.Resampling.BICUBIC))
+        if scaled:
+            piece = _recoloured(piece, random)
         if random.random() < 0.5:
             piece = piece[:, ::-1]
         if random.random() < 0.5:

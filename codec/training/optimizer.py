@@ -37,7 +37,7 @@ class Optimizer:
             else:
                 rest.append(parameter)
         groups = [{"params": rest, "lr": lr / 2}, {"params": slow, "lr": lr / 10}]
-        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, foreach=True)
         if self._mine():
             self.muon = torch.optim.Muon(
                 [self.matrices[i] for i in self._mine()],

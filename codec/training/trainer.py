@@ -173,11 +173,14 @@ class Trainer:
         self.optimizer.step()
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, value in self.net.state_dict().items():
-                if value.is_floating_point():
-                    self.ema[name].lerp_(value, 1 - decay)
-                else:
-                    self.ema[name].copy_(value)
+            state = self.net.state_dict()
+            floats = [name for name, value in state.items() if value.is_floating_point()]
+            # one call for all of them: by itself each is mostly overhead
+            torch._foreach_lerp_(
+                [self.ema[name] for name in floats], [state[name] for name in floats], 1 - decay
+            )
+            for name in state.keys() - floats:
+                self.ema[name].copy_(state[name])
         return terms
 
     def averaged(self) -> TrainingModel:
