@@ -107,7 +107,8 @@ def test_a_run_learns_from_graphics(tmp_path: Path, capsys: pytest.CaptureFixtur
     )  # fmt: skip
     for n in range(2):
         Image.new("RGB", (64, 64)).save(tmp_path / f"{n}.png")
-    options = Options([tmp_path], tmp_path / "x.safetensors", steps=1, batch=2, crop=64, model=tiny)
+    options = Options([tmp_path], tmp_path / "x.safetensors", steps=1, batch=2, crop=64)
+    options.sizes = tiny.as_dict()
     for share, said in ((0.0, "0 generated"), (1.0, "2 generated")):
         options.graphics = share
         run = Trainer(options)
