@@ -22,7 +22,7 @@ HELD_OUT_ONE_IN = 64  # by a hash of the name, so that a picture never changes s
 KEPT_SIDE = 2048
 SCALED = 0.5  # the share of crops that are made smaller
 #: Shares of crops whose colours are made weaker or stronger by up to SATURATION, and whose colour
-#: channels change places: of strong colours the training pictures have too few.
+#: channels change places, for a wider range of colours than the training pictures have.
 COLOURED, SWAPPED = 0.25, 0.1
 SATURATION = 2.2
 MEASURED_SIDE = 512  # what validation and calibration take of it, or they would take hours
