@@ -94,6 +94,11 @@ def _needs_extra() -> None:
     is_flag=True,
     help="Compile the networks first: a minute's wait for a fifth more speed.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that cut crops ahead of time.  [default: 0; for a GPU the cores but one]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N].")
 @click.option(
     "--set",
@@ -120,6 +125,7 @@ def train(
     save_minutes: float,
     seed: int,
     fuse: bool,
+    workers: int | None,
     device: str,
     sizes: tuple[str, ...],
 ) -> None:
@@ -164,6 +170,7 @@ def train(
             device=device,
             resume=resume,
             compile=fuse,
+            workers=workers,
             sizes={name: int(value) for name, value in pairs},
         )
         Trainer(options).run()

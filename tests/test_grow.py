@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from running import aec_run
+from tiny import TINY
 
-from aec.codec.config import ModelConfig
 from aec.codec.dct import dct_shortcut
 from aec.codec.model import Model, from_phases, to_phases
 
@@ -21,14 +21,10 @@ from aec.codec.training.grow import grow  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
 
-SMALL = ModelConfig(
-    m=8, n_z=4, c8=6, c16=8, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
-    c_h=6, c_ctx=6, ctx_blocks=1, knots=3,
-)  # fmt: skip
 LARGE = replace(
-    SMALL, m=16, c8=10, c16=12, g_a_blocks8=2, g_s_blocks16=3, c_h=9, c_ctx=7, ctx_blocks=2
+    TINY, m=16, c8=10, c16=12, g_a_blocks8=2, g_s_blocks16=3, c_h=9, c_ctx=7, ctx_blocks=2
 )
-#: Where the channels of y of SMALL are in LARGE, whose groups have two more each.
+#: Where the channels of y of TINY are in LARGE, whose groups have two more each.
 OLD = torch.tensor([0, 1, 4, 5, 8, 9, 12, 13])
 NEW = torch.tensor([c for c in range(16) if c not in OLD])
 
@@ -37,7 +33,7 @@ NEW = torch.tensor([c for c in range(16) if c not in OLD])
 def small() -> TrainingModel:
     """Networks none of whose parameters is where it started."""
     torch.manual_seed(1)
-    net = TrainingModel(Model(SMALL))
+    net = TrainingModel(Model(TINY))
     with torch.no_grad():
         for name, value in net.model.named_parameters():
             value.add_(0.02 * torch.randn_like(value) * (1 if "shortcut" in name else 5))
@@ -64,7 +60,7 @@ def test_every_network_computes_the_same(small: TrainingModel, large: TrainingMo
     z = old.h_a(y, q)
     assert torch.allclose(new.h_a(found, q), z, atol=1e-5)  # new channels are not read
     feature, wide_feature = old.h_s(z, q), new.h_s(z, q)
-    assert torch.allclose(wide_feature[:, : SMALL.c_h], feature, atol=1e-5)
+    assert torch.allclose(wide_feature[:, : TINY.c_h], feature, atol=1e-5)
     for step in range(4):
         known, wide_known = (y, found) if step else (None, None)
         for a, b in zip(
@@ -72,7 +68,7 @@ def test_every_network_computes_the_same(small: TrainingModel, large: TrainingMo
             new.context(step, wide_feature, wide_known),
             strict=True,
         ):
-            assert torch.allclose(b[:, :, : SMALL.m // 4], a, atol=1e-4)
+            assert torch.allclose(b[:, :, : TINY.m // 4], a, atol=1e-4)
     likelihood = (
         net.prior._likelihood(z.permute(1, 0, 2, 3).reshape(4, 1, -1)) for net in (small, large)
     )
@@ -128,7 +124,7 @@ def test_training_goes_on_in_a_larger_network(
     export(small.model, small.prior, pictures, model, lambda _: None)
     options = Options(data=[], out=tmp_path / "x", resume=model, sizes={"m": 12}, device="cpu")
     trainer = Trainer(options)
-    assert trainer.net.model.cfg == replace(SMALL, m=12)
+    assert trainer.net.model.cfg == replace(TINY, m=12)
     batch = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     assert trainer.train_step(batch).loss.isfinite().all()
 

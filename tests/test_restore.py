@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from running import aec_run
+from tiny import TINY
 
 import aec
-from aec.codec.config import ModelConfig
 from aec.codec.loading import DEFAULT_MODEL, load_weights
 from aec.codec.model import Model
 
@@ -30,10 +30,6 @@ from aec.codec.training.restore import excess, law, restore  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
 
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"
-TINY = ModelConfig(
-    m=8, n_z=4, c8=6, c16=8, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
-    c_h=6, c_ctx=6, ctx_blocks=1, knots=3,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,18 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it i
 from aec.codec.training import small  # noqa: E402 (after importorskip)
 from aec.codec.training.checkpoint import read_averaged  # noqa: E402
 from aec.codec.training.compare import compare  # noqa: E402
-from aec.codec.training.data import HELD_OUT_ONE_IN, CropSampler, load_pictures, whole_cells  # noqa: E402
+from aec.codec.training.data import (  # noqa: E402
+    HELD_OUT_ONE_IN,
+    CropSampler,
+    batches,
+    load_pictures,
+    whole_cells,
+)
 from aec.codec.training.export import export  # noqa: E402
 from aec.codec.training.floats import FloatDecoder  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
+
 
 TINY = ModelConfig(
     m=16, n_z=8, c8=8, c16=12, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
@@ -138,6 +145,16 @@ def test_crops_depend_on_seed_and_step_alone(pictures: list[np.ndarray]) -> None
     a.batch(4, step=0)
     assert np.array_equal(a.batch(4, step=7), b.batch(4, step=7))
     assert not np.array_equal(a.batch(4, step=7), a.batch(4, step=8))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_go_on_from_any_step_whoever_cuts_them(
+    pictures: list[np.ndarray], workers: int
+) -> None:
+    sampler = CropSampler(pictures, crop=64, seed=3)
+    made = batches(sampler, 4, start=5, workers=workers)
+    for step in range(5, 12):
+        assert np.array_equal(next(made).numpy(), sampler.batch(4, step))
 
 
 def test_colours_change_now_and_then_but_never_those_of_graphics() -> None:

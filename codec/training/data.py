@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import tarfile
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset
 
 from ..config import Z_STRIDE
 
@@ -193,6 +196,38 @@ class CropSampler:
                 picture = self.pictures[photograph]
             crops.append(self._crop(picture, random, scaled=not is_graphic).transpose(2, 0, 1))
         return np.ascontiguousarray(np.stack(crops))
+
+
+class _Steps(Dataset[torch.Tensor]):
+    """The batch of every step, for a loader."""
+
+    def __init__(self, sampler: CropSampler, size: int) -> None:
+        self.sampler, self.size = sampler, size
+
+    def __getitem__(self, step: int) -> torch.Tensor:
+        return torch.from_numpy(self.sampler.batch(self.size, step))
+
+
+def batches(
+    sampler: CropSampler, size: int, *, start: int, workers: int, pinned: bool = False
+) -> Iterator[torch.Tensor]:
+    """The sampler's batches of step `start` and all that follow, (size, 3, crop, crop) uint8.
+
+    `workers` processes cut them ahead of time, none in this one; the crops are the same. `pinned`
+    puts them where a GPU fetches them faster.
+    """
+    # forked workers share the pictures; started otherwise, each would be sent all of them
+    fork = workers and "fork" in multiprocessing.get_all_start_methods()
+    return iter(
+        DataLoader(
+            _Steps(sampler, size),
+            batch_size=None,
+            sampler=count(start),
+            num_workers=workers,
+            multiprocessing_context="fork" if fork else None,
+            pin_memory=pinned,
+        )
+    )
 
 
 def whole_cells(picture: Picture) -> torch.Tensor:

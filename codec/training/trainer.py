@@ -19,7 +19,7 @@ from ..config import ModelConfig
 from ..loading import is_model
 from ..model import Model
 from .checkpoint import load_checkpoint, read_run, save_checkpoint
-from .data import CropSampler, Picture, load_pictures, whole_cells
+from .data import CropSampler, Picture, batches, load_pictures, whole_cells
 from .graphics import make_graphics
 from .grow import grow
 from .loss import Terms, TrainingModel
@@ -28,6 +28,7 @@ from .restore import restore
 
 VALIDATION_QUALITIES = (0.05, 0.275, 0.5, 0.725, 0.95)
 SPIKE = 10.0  # a gradient norm this many times the running one is not learnt from
+WORKERS = 15  # for a GPU; each cuts some 500 crops a second
 GRAPHICS = 300  # generated over all processes, of 0.8 MB each
 GRAPHICS_SIDE = 512
 WILD_STEPS = 100  # of new weights, whose gradients fall too fast to tell what a spike is
@@ -54,6 +55,7 @@ class Options:
     report_seconds: float = 10.0
     save_minutes: float = 5.0
     compile: bool = False  # fuses small operations; needs a C++ compiler on a CPU
+    workers: int | None = None  # processes that cut crops; None: as many as a GPU can use
     sizes: Mapping[str, int] = field(default_factory=dict)  # of the network, other than the usual
 
 
@@ -155,7 +157,8 @@ class Trainer:
         """One update from uint8 crops (B, 3, crop, crop)."""
         # noise and qualities, like the crops, depend on the step and the process alone
         torch.manual_seed(self._seed() + 1_000_003 * self.step)
-        x = batch.to(self.device, memory_format=torch.channels_last).float() / 255
+        x = batch.to(self.device, non_blocking=True).float() / 255
+        x = x.contiguous(memory_format=torch.channels_last)
         q = self._qualities(x.shape[0]).to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             terms = self.net(x, q)
@@ -213,6 +216,14 @@ class Trainer:
         count = math.ceil(min(GRAPHICS, shown) / self.world)
         return make_graphics(count, side=max(GRAPHICS_SIDE, options.crop), seed=self._seed())
 
+    def _workers(self) -> int:
+        """How many processes cut crops ahead; on a CPU they would only get in the way."""
+        if self.options.workers is not None:
+            return self.options.workers
+        if self.device.type == "cpu":
+            return 0
+        return min(WORKERS, max(1, (os.cpu_count() or 1) // self.world - 1))
+
     def run(self) -> None:
         """Trains until the budget is used; saves now and then and at the end."""
         options = self.options
@@ -226,6 +237,13 @@ class Trainer:
             seed=self._seed(),
             graphics=graphics,
             share=options.graphics,
+        )
+        crops = batches(
+            sampler,
+            options.batch // self.world,
+            start=self.step,
+            workers=self._workers(),
+            pinned=self.device.type == "cuda",
         )
         validation = [whole_cells(p) for p in held_out[:8]]
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -248,8 +266,7 @@ class Trainer:
                 self._save(validation)
                 last_save = last = time.monotonic()
             self._set_rates(progress)
-            crops = sampler.batch(options.batch // self.world, self.step)
-            terms = self.train_step(torch.from_numpy(crops))
+            terms = self.train_step(next(crops))
             psnr = 10 * torch.log10(255**2 / terms.mse)
             sums += torch.stack([terms.loss.mean(), terms.bpp.mean(), psnr.mean()]).detach().cpu()
             count += 1
