@@ -35,7 +35,6 @@ from aec.codec.training.floats import FloatDecoder  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
 
-
 TINY = ModelConfig(
     m=16, n_z=8, c8=8, c16=12, g_a_blocks8=1, g_a_blocks16=1, g_s_blocks16=1, g_s_blocks8=1,
     c_h=12, c_ctx=12, ctx_blocks=1, knots=3,
