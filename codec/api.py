@@ -324,7 +324,7 @@ class Codec:
         _, _, width, height = header.grid.rect(tile.number)
 
         def decode(parts: Parts) -> Tensor:
-            side = coding.DecoderSide(tile.payload, parts.y_tables, parts.z_tables)
+            side = parts.decoder_side(tile.payload, header.quality)
             y_hat, crc = coding.walk(parts.decoder, side, header.quality, height, width)
             if crc != tile.symbol_crc or not side.coder.at_start():
                 raise BackendMismatchError(

@@ -16,6 +16,15 @@ SCALES = (1, 2, 4, 8)
 #: Qualities a file can name; the public scale 0..100 maps linearly onto these.
 QUALITY_LEVELS = 256
 
+#: Equal ranges of quality indices, each with z tables of its own: low qualities have smaller z.
+Z_BANDS = 4
+
+
+def z_band(quality: int) -> int:
+    """Which of the Z_BANDS a quality index lies in."""
+    return quality * Z_BANDS // QUALITY_LEVELS
+
+
 #: Spatial phase `a * 2 + b` of a 2x2 cell codes channel group `phase ^ STEP_XOR[step]`, so that
 #: the second step sits on the diagonal of the first, where it learns most from it.
 STEP_XOR = (0, 3, 1, 2)

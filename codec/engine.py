@@ -15,6 +15,7 @@ from torch import Tensor
 from ..format.errors import AecError, BackendMismatchError, LimitError, ResourceError
 from ..format.limits import Limits
 from . import coding
+from .config import z_band
 from .decoder import GAIN_BITS, Decoder
 from .entropy import Table
 from .exact import canary, exact_arithmetic
@@ -39,7 +40,7 @@ class Parts:
     encoder: Encoder
     rates: coding.RateTable
     y_tables: list[Table]
-    z_tables: list[Table]
+    z_tables: list[list[Table]]  # by band of qualities
 
     def encoder_side(
         self, y: Tensor, z: Tensor, quality: int, thrift: float = 1.0
@@ -49,7 +50,12 @@ class Parts:
         """
         cost = coding.error_cost(self.decoder.inverse_gain[quality] * 2.0**-GAIN_BITS, quality)
         cost /= thrift
-        return coding.EncoderSide(y, z, cost, self.y_tables, self.z_tables, self.rates)
+        z_tables = self.z_tables[z_band(quality)]
+        return coding.EncoderSide(y, z, cost, self.y_tables, z_tables, self.rates)
+
+    def decoder_side(self, payload: bytes, quality: int) -> coding.DecoderSide:
+        """What takes the symbols of a tile's payload; raises FormatError when there is no coder."""
+        return coding.DecoderSide(payload, self.y_tables, self.z_tables[z_band(quality)])
 
 
 def load_parts(weights: Weights, device: torch.device) -> Parts:

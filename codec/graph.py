@@ -80,7 +80,8 @@ def context(ops: Ops, cfg: ModelConfig, step: int, feature: Tensor, y_hat: Tenso
 
 def g_s(ops: Ops, cfg: ModelConfig, u: Tensor, quality: int, scale: int = 1) -> Tensor:
     """Unscaled y_hat (H/16, W/16, M) to pixels (H/scale, W/scale, 3), in 16ths of a grey level."""
-    f = ops.layer("g_s.enter", u, quality)
+    # only the linear end is proved for all of u: patterns of pixels go far beyond photographs
+    f = ops.layer("g_s.enter", ops.clamp("g_s.enter.input", u.clone()), quality)
     for i in range(cfg.g_s_blocks16):
         f = trunk_block(ops, f"g_s.blocks16.{i}", f)
     if scale > 1:

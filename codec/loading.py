@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..format.errors import ModelIntegrityError, ModelNotFoundError
-from .config import SCALE_LEVELS, ModelConfig
+from .config import SCALE_LEVELS, Z_BANDS, ModelConfig
 from .entropy import Table, make_tables
 
 DECODER_FILE = "decoder.safetensors"
@@ -52,7 +52,7 @@ class Weights:
     decoder: dict[str, Tensor]
     encoder: dict[str, Tensor]
     y_tables: list[Table]  # table t serves index t + 1
-    z_tables: list[Table]  # one a channel
+    z_tables: list[list[Table]]  # by band of qualities, one a channel
     canary: tuple[int, int]
 
 
@@ -171,10 +171,12 @@ def load_weights(model: Path | None = None) -> Weights:
         raise ModelIntegrityError(f"the decoder file lacks tensor {error}") from None
     except (TypeError, ValueError) as error:
         raise ModelIntegrityError(f"the decoder file's canary: {error}") from None
-    if len(tables["y"]) != SCALE_LEVELS - 1 or len(tables["z"]) != cfg.n_z:
+    counts = [len(made) for made in tables.values()]
+    wanted = [SCALE_LEVELS - 1, Z_BANDS * cfg.n_z]
+    if counts != wanted:
         raise ModelIntegrityError(
-            f"{len(tables['y'])} and {len(tables['z'])} entropy tables, "
-            f"expected {SCALE_LEVELS - 1} and {cfg.n_z}"
+            f"{counts} entropy tables for y and z, expected {wanted}; a model that another version "
+            "of aec exported has to be exported again"
         )
     return Weights(
         cfg=cfg,
@@ -182,6 +184,6 @@ def load_weights(model: Path | None = None) -> Weights:
         decoder=decoder,
         encoder=encoder,
         y_tables=tables["y"],
-        z_tables=tables["z"],
+        z_tables=[tables["z"][b * cfg.n_z :][: cfg.n_z] for b in range(Z_BANDS)],
         canary=(first, second),
     )

@@ -51,7 +51,7 @@ def layer_shapes(sizes: dict[str, int]) -> dict[str, tuple[tuple[int, ...], tupl
 
 def clamp_shapes(sizes: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of clamps at S-152."""
-    clamps = {"context.y_hat": sizes["M"], "g_s.input": sizes["M"]}
+    clamps = dict.fromkeys(("context.y_hat", "g_s.input", "g_s.enter.input"), sizes["M"])
     for name, (weight, _) in layer_shapes(sizes).items():
         if name.endswith(".w2"):
             block = name.removesuffix(".w2")
@@ -77,7 +77,7 @@ def random_tensors(rng: np.random.Generator, sizes: dict[str, int] = SMALL) -> d
     for name, shape in clamp_shapes(sizes).items():
         tensors[name] = rng.integers(0, 60000, shape, dtype=np.int32)
     tensors["inverse_gain"] = rng.integers(1, 2**22, (256, sizes["M"]), dtype=np.int32)
-    for name, count in (("y", 63), ("z", sizes["N"])):
+    for name, count in (("y", 63), ("z", 4 * sizes["N"])):
         reach = rng.integers(0, 9, count)
         frequencies = []
         for r in reach:

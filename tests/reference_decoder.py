@@ -361,8 +361,9 @@ class Network:
         self.tensors = tensors
         self.q = q
         self.m = tensors["inverse_gain"].shape[1]
-        self.n = len(tensors["entropy.z.reach"])
-        self.y_tables, self.z_tables = read_tables(tensors, "y"), read_tables(tensors, "z")
+        self.n = len(tensors["entropy.z.reach"]) // 4
+        self.y_tables = read_tables(tensors, "y")
+        self.z_tables = read_tables(tensors, "z")[q // 64 * self.n :][: self.n]
 
     def requantise(self, name: str, sums: Ints) -> Ints:
         bias = self.tensors[f"{name}.bias"]
@@ -430,7 +431,7 @@ class Network:
 
     def pixels(self, y: Ints, scale: int = 1) -> Ints:
         u = self.K("g_s.input", (y * self.tensors["inverse_gain"][self.q] + 2**17) >> 18)
-        t = self.L("g_s.enter", u)
+        t = self.L("g_s.enter", self.K("g_s.enter.input", u))
         for name in self.blocks("g_s.blocks16"):
             t = self.T(name, t)
         if scale > 1:  # 6.6

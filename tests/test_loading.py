@@ -121,7 +121,7 @@ def expected_tensors(sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, .
         return found
 
     layers: dict[str, tuple[int, int, str]] = {}
-    clamps = {"context.y_hat": sizes["M"], "g_s.input": sizes["M"]}
+    clamps = dict.fromkeys(("context.y_hat", "g_s.input", "g_s.enter.input"), sizes["M"])
     for cell, ins, outs, bias in table("layer", "in", "out", "bias"):
         for name in names(cell):
             if not name.endswith(".*"):
@@ -141,7 +141,7 @@ def expected_tensors(sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, .
     shapes: dict[str, tuple[int, ...]] = {
         "inverse_gain": (256, sizes["M"]),
         "entropy.y.reach": (63,),
-        "entropy.z.reach": (sizes["N"],),
+        "entropy.z.reach": (4 * sizes["N"],),
         "entropy.y.frequency": (sizes["y symbols"],),
         "entropy.z.frequency": (sizes["z symbols"],),
         "canary": (2,),

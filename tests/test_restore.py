@@ -26,7 +26,7 @@ from aec.codec.training.export import export  # noqa: E402
 from aec.codec.training.floats import foldings  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
 from aec.codec.training.optimizer import RATE, TUNING_RATE  # noqa: E402
-from aec.codec.training.restore import excess, law, restore  # noqa: E402
+from aec.codec.training.restore import excess, restore, z_law  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
 
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"
@@ -116,7 +116,7 @@ def test_inverse_gains_come_back(net: TrainingModel) -> None:
 
 def test_the_prior_of_z_is_near_the_tables(net: TrainingModel) -> None:
     with torch.no_grad():
-        left = excess(net.prior, law(load_weights().z_tables))
+        left = excess(net.prior, z_law(load_weights().z_tables))
     assert float(left.mean()) < 0.01  # bits a symbol; 0.0023 measured
     assert float(left.max()) < 0.1
 

@@ -63,7 +63,7 @@ def y_of_picture(codec: aec.Codec, container: Container) -> torch.Tensor:
     y = torch.full((whole.height, whole.width, parts.decoder.cfg.m), torch.nan)
     for tile in container.tiles:
         left, top, width, height = grid.rect(tile.number)
-        side = coding.DecoderSide(tile.payload, parts.y_tables, parts.z_tables)
+        side = parts.decoder_side(tile.payload, quality)
         part, _ = coding.walk(parts.decoder, side, quality, height, width)
         y[top // 16 :, left // 16 :][: part.shape[0], : part.shape[1]] = part
     return y

@@ -15,6 +15,8 @@ from PIL import Image
 
 from aec.codec.api import Codec
 from aec.codec.config import ModelConfig
+from aec.codec.decoder import SYNTHESIS_BITS
+from aec.codec.loading import load_weights
 from aec.codec.model import Model, ste_round
 
 pytest.importorskip("compressai", reason="needs the extra `train`")
@@ -33,6 +35,7 @@ from aec.codec.training.data import (  # noqa: E402
 from aec.codec.training.export import export  # noqa: E402
 from aec.codec.training.floats import FloatDecoder  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
+from aec.codec.training.tables import Counter, tables  # noqa: E402
 from aec.codec.training.trainer import Options, Trainer  # noqa: E402
 
 TINY = ModelConfig(
@@ -268,6 +271,9 @@ def test_export_costs_little_and_its_files_decode(
     digest = export(net.model, net.prior, pictures, tmp_path / "model", lambda _: None)
     codec = Codec(model=tmp_path / "model", device="cpu")
     assert digest.startswith(codec.model_id)
+    weights = load_weights(tmp_path / "model")
+    reach = weights.encoder["g_a.shortcut"].abs().sum(1) / 2 * 2**SYNTHESIS_BITS
+    assert bool((weights.decoder["g_s.input.high"] >= reach).all())  # whatever calibration met
     cost = compare(net.model, codec, pictures[:2], [20, 80])
     assert cost.bits < 1.01
     assert cost.psnr > -0.1
@@ -278,6 +284,23 @@ def test_export_costs_little_and_its_files_decode(
         smaller = np.asarray(codec.decompress(data, scale=scale), np.float64)
         averaged = np.asarray(whole.reduce(scale), np.float64)
         assert np.mean((smaller - averaged) ** 2) < 9
+
+
+def test_each_band_of_qualities_has_its_own_z_tables() -> None:
+    counter = Counter(2)
+    counter.believe(tables(counter, np.full((2, 255), 1 / 255)))
+    counter.quality = 200
+    counter.z_float = torch.tensor([[[3.0, 3.0]], [[-1.0, 0.0]]])
+    counter.z((2, 1, 2))
+    assert counter.z_counts[3].sum() == 4 and counter.z_counts.sum() == 4
+    made = tables(counter, np.full((2, 255), 1 / 255))
+    frequency = made["entropy.z.frequency"].view(4, 2, 256)
+    assert made["entropy.z.reach"].tolist() == [127] * 8
+    assert bool((frequency.sum(2) == 2**24).all())
+    at_3 = frequency[:, 0, 127 + 3].tolist()
+    # where it was counted, elsewhere, and where no band counted anything
+    assert at_3[3] > 1.5 * at_3[0] > 1.5 * int(frequency[0, 0, 0])
+    assert at_3[0] == at_3[1] == at_3[2]
 
 
 def test_export_from_the_command_line(trained: Path, folder: Path, tmp_path: Path) -> None:

@@ -104,6 +104,11 @@ def _integers(x: Tensor, dtype: torch.dtype) -> Tensor:
     return rounded.to(dtype).contiguous()
 
 
+def linear_reach(model: Model) -> Tensor:
+    """The largest magnitude (M,) that the linear part of g_a can give to unscaled y."""
+    return model.g_a.shortcut.detach().abs().sum(1) / 2  # x - 1/2 is at most 1/2
+
+
 def integer_tensors(floats: FloatDecoder) -> dict[str, Tensor]:
     """The decoder file's layers from a calibrated float decoder."""
     cfg, out = floats.cfg, dict[str, Tensor]()
@@ -115,6 +120,9 @@ def integer_tensors(floats: FloatDecoder) -> dict[str, Tensor]:
         for step in range(len(STEP_XOR)):
             graph.context(entropy, cfg, step, feature, y_hat if step else None)
     synthesis = ExportOps(floats.ops, SYNTHESIS_BITS, out)
+    # calibration meets few patterns of pixels, which the linear ends alone can do well
+    reach = linear_reach(floats.model).double()
+    floats.ops.ranges["g_s.input"] = torch.maximum(floats.ops.ranges["g_s.input"], reach)
     u = synthesis.clamp("g_s.input", torch.zeros(1, 1, cfg.m))
     for scale in SCALES:
         graph.g_s(synthesis, cfg, u, 0, scale)
@@ -141,6 +149,7 @@ def calibrate(
             height, width = x.shape[2:]
             q = Q_AT[quality][None]
             y = model.analysis(x, q)
+            counter.quality = quality
             counter.z_float = model.h_a(y, q)[0]
             counter.y = y[0].permute(1, 2, 0)
             counter.cost = coding.error_cost(floats.gain[quality], quality)

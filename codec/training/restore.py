@@ -33,7 +33,7 @@ def restore(model: Path) -> TrainingModel:
         net = TrainingModel(Model(weights.cfg))
         _set_decoder(net.model, weights)
         net.model.load_state_dict(weights.encoder, strict=False)  # the rest is set already
-        fit_prior(net.prior, law(weights.z_tables))
+        fit_prior(net.prior, z_law(weights.z_tables))
     return net
 
 
@@ -59,6 +59,11 @@ def law(tables: list[Table]) -> Tensor:
         middle = torch.from_numpy(table.bits)[table.reach - reach : table.reach + reach + 1]
         row[Z_MAX - reach : Z_MAX + reach + 1] = torch.exp2(-middle.double())
     return p / p.sum(1, keepdim=True)
+
+
+def z_law(bands: list[list[Table]]) -> Tensor:
+    """The probabilities (N, 255) that z has over all qualities, which training draws evenly."""
+    return torch.stack([law(tables) for tables in bands]).mean(0)
 
 
 def excess(prior: EntropyBottleneck, p: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..coding import RateTable, choose
-from ..config import SCALE_LEVELS
+from ..config import SCALE_LEVELS, Z_BANDS, z_band
 from ..decoder import ENTROPY_BITS, Z_MAX, pick
 from ..entropy import TABLE_SUM, make_tables
 from ..model import index_to_sigma
@@ -24,12 +24,13 @@ PRIOR_WEIGHT = 200.0  # symbols' worth of trust in the ideal law against what wa
 class Counter:
     """An encoder side that counts the symbols it chooses by table instead of coding them.
 
-    Set `y`, `z_float` and `cost` (see `coding.EncoderSide`) before each walk.
+    Set `quality` and `y`, `z_float` and `cost` (see `coding.EncoderSide`) before each walk.
     """
 
     def __init__(self, n_z: int) -> None:
         self.y_counts = np.zeros((SCALE_LEVELS, 2 * REACH_MAX + 1))
-        self.z_counts = np.zeros((n_z, 2 * Z_MAX + 1))
+        self.z_counts = np.zeros((Z_BANDS, n_z, 2 * Z_MAX + 1))
+        self.quality = 0
         self.y = self.z_float = self.cost = torch.zeros(0)
         self.rates: RateTable | None = None
 
@@ -43,7 +44,7 @@ class Counter:
 
     def z(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
         z = torch.floor(self.z_float + 0.5).clamp(-Z_MAX, Z_MAX).numpy().astype(np.int32)
-        for counts, plane in zip(self.z_counts, z, strict=True):
+        for counts, plane in zip(self.z_counts[z_band(self.quality)], z, strict=True):
             counts += np.bincount(plane.ravel() + Z_MAX, minlength=2 * Z_MAX + 1)
         return z
 
@@ -98,7 +99,10 @@ def tables(counter: Counter, z_prior: NDArray[np.float64]) -> dict[str, Tensor]:
         )
         for t in range(1, SCALE_LEVELS)
     ]
-    z_rows = [_table_z(c, p) for c, p in zip(counter.z_counts, z_prior, strict=True)]
+    # a band alone counts too little of what is rare: all of them together tell the rest
+    z_law = counter.z_counts.sum(0) + PRIOR_WEIGHT * z_prior
+    z_law /= z_law.sum(1, keepdims=True)
+    z_rows = [_table_z(c, p) for band in counter.z_counts for c, p in zip(band, z_law, strict=True)]
     for name, pairs in (("y", rows), ("z", z_rows)):
         frequency = np.concatenate([f for f, _ in pairs])
         out[f"entropy.{name}.frequency"] = torch.from_numpy(frequency.astype(np.int32))
