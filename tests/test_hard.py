@@ -89,6 +89,7 @@ PARTS = {
     "text": (hard.text, (0, 0, 160, 96), (14, 23, 27)),
     "screenshot": (hard.screenshot, (250, 140, 410, 268), (19, 26, 30)),
     "text_gray": (hard.text_gray, (0, 0, 160, 96), (16, 25, 29)),
+    "stripes": (hard.stripes, (0, 0, 128, 128), (9, 22, 32)),
     "flat": (hard.flat, (60, 60, 188, 188), (35, 41, 46)),
     "photo": (photo, (170, 60, 298, 188), (23, 28, 34)),
 }
