@@ -97,7 +97,8 @@ def test_the_restored_floats_code_as_the_integers_do(net: TrainingModel) -> None
     for quality in (5.0, 50.0, 95.0):
         cost = compare(net.model, aec.Codec(device="cpu"), [picture], [quality])
         # measured: up to 0.4 % of the bits and 0.05 dB at quality 5, 0.025 dB from 50 on
-        assert abs(cost.bits - 1) < 0.01
+        # and a word of the coder is 1 % of the smallest file
+        assert abs(cost.bits - 1) < 0.016
         assert abs(cost.psnr) < (0.1 if quality < 50 else 0.05)
 
 
