@@ -35,7 +35,7 @@ GROUPS = 4
 class ModelConfig:
     """Widths and depths of every part; the defaults are those of the shipped weights."""
 
-    m: int = 384  # channels of y
+    m: int = 768  # channels of y
     n_z: int = 96  # channels of z
     c8: int = 128  # trunk width at 1/8
     c16: int = 384  # trunk width at 1/16

@@ -1,4 +1,4 @@
-"""Structural error, which a part of the training loss is, against MS-SSIM itself."""
+"""The terms of the training loss, against MS-SSIM and the law that the rate is of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import TINY
 from torch import Tensor
 
 from aec.bench.metrics import ms_ssim
@@ -15,7 +16,12 @@ from aec.bench.metrics import ms_ssim
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
 
-from aec.codec.training.loss import STRUCTURE_UNIT, structural_error  # noqa: E402 (see above)
+from aec.codec.model import Model  # noqa: E402 (see above)
+from aec.codec.training.loss import (  # noqa: E402
+    STRUCTURE_UNIT,
+    TrainingModel,
+    structural_error,
+)
 
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"
 
@@ -57,3 +63,58 @@ def test_each_picture_of_a_batch_has_its_own() -> None:
     assert float(whole[1]) == 0
     for i in (0, 2):
         assert torch.allclose(structural_error(x[i : i + 1], error[i : i + 1]), whole[i])
+
+
+@pytest.fixture(scope="module")
+def net() -> TrainingModel:
+    return TrainingModel(Model(TINY))
+
+
+def values() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    sigma = torch.exp(torch.rand(3, 200) * 4 - 2)
+    return (torch.randn(3, 200) * sigma).requires_grad_(), sigma.requires_grad_()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_rate_is_of_whole_numbers(net: TrainingModel, training: bool) -> None:
+    residual, sigma = values()
+    half = residual.round().abs()[..., None] + torch.tensor([-0.5, 0.5])
+    low, high = torch.distributions.Normal(0, sigma[..., None].double()).cdf(half).unbind(-1)
+    found = net.train(training).rate(residual, sigma)
+    assert torch.allclose(found.double(), -(high - low).log2().sum(1), rtol=1e-3)
+
+
+def test_sigma_learns_from_whole_numbers(net: TrainingModel) -> None:
+    residual, sigma = values()
+    (with_noise,) = torch.autograd.grad(net.train().rate(residual, sigma).sum(), sigma)
+    (without,) = torch.autograd.grad(net.eval().rate(residual, sigma).sum(), sigma)
+    assert torch.equal(with_noise, without)
+    assert without.abs().min() > 0
+
+
+def test_residuals_learn_from_noise_in_place_of_rounding(net: TrainingModel) -> None:
+    residual, sigma = values()
+    net.train()
+
+    def slope(bits: Tensor) -> Tensor:
+        return torch.autograd.grad(bits.sum(), residual)[0]
+
+    paired, single = [], []
+    for _ in range(2000):
+        paired.append(slope(net.rate(residual, sigma)))
+        _, p = net.gaussian(residual, sigma, training=True)
+        single.append(slope(-p.log2()))
+    (mean, spread), (expected, noise) = (
+        (torch.stack(x).mean(0), torch.stack(x).std(0)) for x in (paired, single)
+    )
+    assert (mean - expected).abs().max() < 6 * noise.max() / 2000**0.5
+    assert spread.square().mean() < 0.5 * noise.square().mean()
+
+
+def test_what_is_zero_anyhow_brings_no_noise(net: TrainingModel) -> None:
+    residual = torch.zeros(2, 50, requires_grad=True)
+    bits = net.train().rate(residual, torch.full((2, 50), 0.11))
+    (slope,) = torch.autograd.grad(bits.sum(), residual)
+    assert slope.abs().max() < 1e-4
+    assert bits.max() < 0.01

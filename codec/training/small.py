@@ -24,8 +24,8 @@ from .optimizer import Optimizer
 
 HALF = 2
 SIDE = 16  # cells of y in a row of a sample
-SAMPLES = 2  # a picture
-STEPS = 1000
+SAMPLES = 4  # a picture
+STEPS = 1500
 BATCH = 16
 RATE = 2e-2
 #: Errors count by lambda to this power: in decibels, then, about the same at every quality.
