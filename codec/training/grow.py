@@ -10,8 +10,8 @@ from ..dct import dct_shortcut
 from ..model import Model
 from .loss import TrainingModel
 
-#: Bias of the table index for new channels of y, in the units of the head: index 2, which takes next
-#: to no bits while nothing is in them.
+#: Bias of the table index for new channels of y, in the units of the head: index 2, which takes
+#: next to no bits while nothing is in them.
 SMALL_INDEX = -2.25
 
 
