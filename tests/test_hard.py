@@ -90,6 +90,11 @@ PARTS = {
     "screenshot": (hard.screenshot, (250, 140, 410, 268), (19, 26, 30)),
     "text_gray": (hard.text_gray, (0, 0, 160, 96), (16, 25, 29)),
     "stripes": (hard.stripes, (0, 0, 128, 128), (9, 22, 32)),
+    # fine detail in colour alone
+    "text_coloured": (hard.text_coloured, (0, 0, 160, 96), (12, 20, 30)),
+    "primaries": (hard.primaries, (0, 0, 128, 128), (14, 23, 33)),
+    "checks_2": (hard.checks_2, (0, 0, 128, 128), (7, 14, 23)),
+    "noise": (hard.noise, (0, 0, 128, 128), (9, 17, 26)),
     "flat": (hard.flat, (60, 60, 188, 188), (35, 41, 46)),
     "photo": (photo, (170, 60, 298, 188), (23, 28, 34)),
 }
