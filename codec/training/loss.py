@@ -91,8 +91,8 @@ class TrainingModel(nn.Module):
         """Bits (B,) of the whole numbers nearest to `residual` (B, ...) under scales `sigma`.
 
         They are what sigma learns from. The residuals, whose rounding has no gradient, learn from
-        uniform noise in its place (1611.01704), and from the opposite noise as well: else a
-        quarter of the variance of a gradient in g_a is noise, most of it of latents that are zero.
+        uniform noise in its place (1611.01704), and from the opposite noise as well: with
+        one alone, a quarter of the gradients' variance in g_a.blocks16 was noise.
         """
         bits = self._bits(torch.floor(residual + 0.5).detach(), sigma)
         if not self.training:
