@@ -41,6 +41,8 @@ DECODER_TYPES = {
     "reach": torch.int16,
     "canary": torch.int32,
 }
+#: Types in the encoder file. Layers were trained in bfloat16, which is coarser than float16.
+ENCODER_TYPES = (torch.float16, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Weights:
     cfg: ModelConfig
     model_id: bytes  # the first 8 bytes of the SHA-256 of the decoder file
     decoder: dict[str, Tensor]
-    encoder: dict[str, Tensor]
+    encoder: dict[str, Tensor]  # float32, whatever the file has
     y_tables: list[Table]  # table t serves index t + 1
     z_tables: list[list[Table]]  # by band of qualities, one a channel
     canary: tuple[int, int]
@@ -155,8 +157,8 @@ def load_weights(model: Path | None = None) -> Weights:
                 f"decoder tensor {name} is {tensor.dtype}, expected {expected_type}"
             )
     for name, tensor in encoder.items():
-        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
-            raise ModelIntegrityError(f"encoder tensor {name} is not finite float32")
+        if tensor.dtype not in ENCODER_TYPES or not bool(torch.isfinite(tensor).all()):
+            raise ModelIntegrityError(f"encoder tensor {name} is not finite float16 or float32")
     cfg = _config(manifest)
     try:
         tables = {
@@ -182,7 +184,7 @@ def load_weights(model: Path | None = None) -> Weights:
         cfg=cfg,
         model_id=bytes.fromhex(digests[DECODER_FILE])[:MODEL_ID_BYTES],
         decoder=decoder,
-        encoder=encoder,
+        encoder={name: tensor.float() for name, tensor in encoder.items()},
         y_tables=tables["y"],
         z_tables=[tables["z"][b * cfg.n_z :][: cfg.n_z] for b in range(Z_BANDS)],
         canary=(first, second),

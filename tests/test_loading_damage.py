@@ -276,7 +276,7 @@ def numbers_of_another_training(folder: Folder, name: str) -> None:
 
 @damage(
     ModelIntegrityError,
-    "is not finite float32",
+    "is not finite float16 or float32",
     *[("log_gain.table", value) for value in (np.nan, np.inf, -np.inf)],
     ("g_a.shortcut", np.nan),
 )
@@ -288,8 +288,8 @@ def unusable_encoder_number(folder: Folder, name: str, value: float) -> None:
 
 @damage(
     ModelIntegrityError,
-    "is not finite float32",
-    *[(dtype,) for dtype in (torch.float64, torch.float16, torch.int32)],
+    "is not finite float16 or float32",
+    *[(dtype,) for dtype in (torch.float64, torch.bfloat16, torch.int32)],
 )
 def encoder_tensor_of_another_type(folder: Folder, dtype: torch.dtype) -> None:
     tensors = folder.tensors(ENCODER_FILE)

@@ -16,7 +16,8 @@ from aec.bench.metrics import ms_ssim
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
 
-from aec.codec.model import Model  # noqa: E402 (see above)
+from aec.codec.model import Model, quality_lambda  # noqa: E402 (see above)
+from aec.codec.training import loss  # noqa: E402
 from aec.codec.training.loss import (  # noqa: E402
     STRUCTURE_UNIT,
     TrainingModel,
@@ -118,3 +119,16 @@ def test_what_is_zero_anyhow_brings_no_noise(net: TrainingModel) -> None:
     (slope,) = torch.autograd.grad(bits.sum(), residual)
     assert slope.abs().max() < 1e-4
     assert bits.max() < 0.01
+
+
+def test_the_loss_is_the_root_of_what_a_picture_costs_for_its_quality(
+    net: TrainingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "STRUCTURE", 0.0)
+    torch.manual_seed(0)
+    q = torch.tensor([0.0, 0.5, 1.0])
+    with torch.no_grad():
+        terms = net.eval()(torch.rand(3, 3, 64, 64), q)
+    cost = terms.bpp + quality_lambda(q) * terms.mse
+    usual = (quality_lambda(q) / quality_lambda(torch.tensor(0.5))).sqrt()
+    assert torch.allclose(terms.loss, (cost / usual).sqrt())

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from aec.codec.api import Codec
 from aec.codec.config import ModelConfig
 from aec.codec.decoder import SYNTHESIS_BITS
-from aec.codec.loading import load_weights
+from aec.codec.loading import ENCODER_FILE, load_weights
 from aec.codec.model import Model, ste_round
 
 pytest.importorskip("compressai", reason="needs the extra `train`")
@@ -271,7 +272,12 @@ def test_export_costs_little_and_its_files_decode(
     digest = export(net.model, net.prior, pictures, tmp_path / "model", lambda _: None)
     codec = Codec(model=tmp_path / "model", device="cpu")
     assert digest.startswith(codec.model_id)
+    stored = load_file(tmp_path / "model" / ENCODER_FILE)
+    assert {name for name, t in stored.items() if t.dtype == torch.float16} == {
+        name for name in stored if name.endswith(".weight")
+    }
     weights = load_weights(tmp_path / "model")
+    assert all(tensor.dtype == torch.float32 for tensor in weights.encoder.values())
     reach = weights.encoder["g_a.shortcut"].abs().sum(1) / 2 * 2**SYNTHESIS_BITS
     assert bool((weights.decoder["g_s.input.high"] >= reach).all())  # whatever calibration met
     cost = compare(net.model, codec, pictures[:2], [20, 80])

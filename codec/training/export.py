@@ -187,7 +187,9 @@ def export(
     out["canary"] = torch.from_numpy(crcs)
     names = ("g_a.", "h_a.", "log_gain.")
     encoder = {
-        k: v.contiguous().clone() for k, v in model.state_dict().items() if k.startswith(names)
+        k: (v.half() if k.endswith(".weight") else v).contiguous().clone()
+        for k, v in model.state_dict().items()
+        if k.startswith(names)
     }
     files = {
         name: save(dict(sorted(tensors.items())))

@@ -17,9 +17,10 @@ from ..config import LAMBDA_MAX, LAMBDA_MIN, SCALE_MIN
 from ..model import Forward, Model, quality_lambda
 
 #: Power of lambda by which the loss is divided. R + lambda * D grows about as its square root, so
-#: this lets every quality pull on the weights about equally, as BD-rate does.
+#: this lets every quality pull on the weights about equally, as BD-rate does. Of what remains the
+#: root is taken, so that a busy crop does not drown the smooth ones beside it: in a mean over
+#: pictures every bit counts as much as any other, but an error in proportion to the picture's own.
 BALANCE = 0.5
-
 
 #: The share of D that is structural error. Near the optimum of one measure the other's gain is of
 #: first order and its own loss of second: a little costs hardly any PSNR.
@@ -84,7 +85,7 @@ class TrainingModel(nn.Module):
             distortion = torch.lerp(mse, structural_error(levels, error), STRUCTURE)
             lam = quality_lambda(q)
             middle = math.sqrt(LAMBDA_MIN * LAMBDA_MAX)
-            loss = (bpp + lam * distortion) * (middle / lam) ** BALANCE
+            loss = ((bpp + lam * distortion) * (middle / lam) ** BALANCE).sqrt()
         return Terms(loss, bpp, mse)
 
     def rate(self, residual: Tensor, sigma: Tensor) -> Tensor:
