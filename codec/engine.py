@@ -15,7 +15,8 @@ from torch import Tensor
 from ..format.errors import AecError, BackendMismatchError, LimitError, ResourceError
 from ..format.limits import Limits
 from . import coding
-from .config import z_band
+from .choice import RateTable, error_cost
+from .config import QUALITY_LEVELS, z_band
 from .decoder import GAIN_BITS, Decoder
 from .entropy import Table
 from .exact import canary, exact_arithmetic
@@ -38,7 +39,7 @@ class Parts:
     device: torch.device
     decoder: Decoder
     encoder: Encoder
-    rates: coding.RateTable
+    rates: RateTable
     y_tables: list[Table]
     z_tables: list[list[Table]]  # by band of qualities
 
@@ -48,8 +49,9 @@ class Parts:
         """What chooses the symbols of y (H/16, W/16, M) and z (N, H/64, W/64); an error counts for
         less with more `thrift`.
         """
-        cost = coding.error_cost(self.decoder.inverse_gain[quality] * 2.0**-GAIN_BITS, quality)
-        cost /= thrift
+        gain = self.decoder.inverse_gain[quality] * 2.0**-GAIN_BITS
+        q = torch.tensor(quality / (QUALITY_LEVELS - 1), device=gain.device)
+        cost = error_cost(gain, q) / thrift
         z_tables = self.z_tables[z_band(quality)]
         return coding.EncoderSide(y, z, cost, self.y_tables, z_tables, self.rates)
 
@@ -70,7 +72,7 @@ def load_parts(weights: Weights, device: torch.device) -> Parts:
                 "with; please report the output of `python -m torch.utils.collect_env`"
             )
         encoder = Encoder(weights.cfg, weights.encoder).to(device, torch.float32)
-    rates = coding.RateTable(weights.y_tables, device)
+    rates = RateTable(weights.y_tables, device)
     return Parts(device, decoder, encoder, rates, weights.y_tables, weights.z_tables)
 
 

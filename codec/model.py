@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..format.errors import ModelIntegrityError
+from .choice import choose, error_cost, quality_lambda
 from .config import (
     GROUPS,
-    LAMBDA_MAX,
-    LAMBDA_MIN,
     QUALITY_LEVELS,
     SCALE_LEVELS,
     SCALE_MAX,
@@ -43,15 +42,17 @@ INDEX_GAIN = 8.0  # the head works in units of 8 levels, so its weights are of o
 Y_UNIT = 1 / 8  # scaled latents reach hundreds; h_a and the context see them in these units
 
 
-def quality_lambda(q: Tensor) -> Tensor:
-    """The trade-off lambda of R + lambda * 255^2 * MSE at quality q in [0, 1]."""
-    low, high = math.log(LAMBDA_MIN), math.log(LAMBDA_MAX)
-    return torch.exp(low + (high - low) * q)
-
-
 def index_to_sigma(index: Tensor) -> Tensor:
     """The scale sigma of a (real) table index."""
     return SCALE_MIN * torch.exp(index * SCALE_STEP)
+
+
+def law_bits(index: Tensor, residual: Tensor) -> Tensor:
+    """Bits of whole `residual` under the normal law of a table index: what its table is near to."""
+    unit = index_to_sigma(index) * math.sqrt(2)
+    far = residual.abs()
+    p = (torch.erfc((far - 0.5) / unit) - torch.erfc((far + 0.5) / unit)) / 2
+    return -torch.log2(p.clamp(min=1e-9))
 
 
 def ste_round(x: Tensor) -> Tensor:
@@ -190,6 +191,7 @@ class Forward(NamedTuple):
     x_hat: Tensor  # (B, 3, H, W), in [0, 1] but not clamped
     z: Tensor  # before rounding
     residual: Tensor  # y - mu, before rounding
+    symbol: Tensor  # the whole number that stands for it, without a gradient
     sigma: Tensor
 
 
@@ -219,28 +221,46 @@ class Model(nn.Module):
         """x_hat of scaled y_hat."""
         return self.g_s(y_hat * torch.exp(self.log_inverse_gain(q)), q) + 0.5
 
-    def predict(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """y_hat (B, M, H/16, W/16), and by step (dimension 1) the residuals and their sigma."""
+    def predict(
+        self, y: Tensor, z_hat: Tensor, q: Tensor, cost: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """y_hat (B, M, H/16, W/16), and by step (dimension 1) residuals, symbols and sigma.
+
+        With the `cost` (B, M) of squared errors in bits, symbols are chosen as an encoder does,
+        otherwise they are the nearest.
+        """
         feature = self.h_s(z_hat, q)
         target = to_phases(y)
         phases = torch.arange(GROUPS, device=y.device)
         rows = torch.arange(y.shape[0], device=y.device)[:, None]
         parts = torch.zeros_like(target)
-        residuals, sigmas = [], []
+        residuals, symbols, sigmas = [], [], []
         for step, flip in enumerate(STEP_XOR):
             mu, index = self.context(step, feature, from_phases(parts) if step else None)
             residual = target[:, phases, phases ^ flip] - mu
+            with torch.no_grad():
+                if cost is None:
+                    symbol = torch.floor(residual + 0.5)
+                else:
+                    table = torch.floor(index + 0.5).clamp(0, SCALE_LEVELS - 1)
+                    prices = cost.unflatten(1, (GROUPS, -1))[:, phases ^ flip, :, None, None]
+                    symbol = choose(residual, table, prices, law_bits)
             # out of place, or autograd would lose the earlier steps
-            parts = parts.index_put((rows, phases, phases ^ flip), mu + ste_round(residual))
+            known = mu + residual + (symbol - residual).detach()
+            parts = parts.index_put((rows, phases, phases ^ flip), known)
             residuals.append(residual)
+            symbols.append(symbol)
             sigmas.append(index_to_sigma(index))
-        return from_phases(parts), torch.stack(residuals, 1), torch.stack(sigmas, 1)
+        residual, symbol, sigma = (torch.stack(p, 1) for p in (residuals, symbols, sigmas))
+        return from_phases(parts), residual, symbol, sigma
 
     def forward(self, x: Tensor, q: Tensor) -> Forward:
         y = self.analysis(x, q)
         z = self.h_a(y, q).float()
-        y_hat, residual, sigma = self.predict(y, ste_round(z), q)
-        return Forward(self.synthesis(y_hat, q), z, residual, sigma)
+        with torch.no_grad():
+            cost = error_cost(torch.exp(self.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
+        y_hat, residual, symbol, sigma = self.predict(y, ste_round(z), q, cost)
+        return Forward(self.synthesis(y_hat, q), z, residual, symbol, sigma)
 
 
 class Encoder(nn.Module):

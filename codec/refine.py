@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import coding, graph
+from .choice import choose, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
 from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
-from .model import quality_lambda
 from .rects import Rect, cut
 
 EFFORTS = range(1, 10)
@@ -113,7 +113,7 @@ class Chooser:
         wanted = pick(self.target, step) - mu
         cost = pick(self.cost, step)
         if self.y_hat is None:
-            chosen = coding.choose(wanted, index, cost / STIFFNESS, self.rates)
+            chosen = choose(wanted, index, cost / STIFFNESS, self.rates)
         else:
             now = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
             chosen = self._changed(now, wanted, index, cost)

@@ -16,7 +16,8 @@ from aec.bench.metrics import ms_ssim
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
 
-from aec.codec.model import Model, quality_lambda  # noqa: E402 (see above)
+from aec.codec.choice import quality_lambda  # noqa: E402 (see above)
+from aec.codec.model import Model  # noqa: E402
 from aec.codec.training import loss  # noqa: E402
 from aec.codec.training.loss import (  # noqa: E402
     STRUCTURE_UNIT,
@@ -82,14 +83,18 @@ def test_the_rate_is_of_whole_numbers(net: TrainingModel, training: bool) -> Non
     residual, sigma = values()
     half = residual.round().abs()[..., None] + torch.tensor([-0.5, 0.5])
     low, high = torch.distributions.Normal(0, sigma[..., None].double()).cdf(half).unbind(-1)
-    found = net.train(training).rate(residual, sigma)
+    found = net.train(training).rate(residual, residual.round(), sigma)
     assert torch.allclose(found.double(), -(high - low).log2().sum(1), rtol=1e-3)
 
 
 def test_sigma_learns_from_whole_numbers(net: TrainingModel) -> None:
     residual, sigma = values()
-    (with_noise,) = torch.autograd.grad(net.train().rate(residual, sigma).sum(), sigma)
-    (without,) = torch.autograd.grad(net.eval().rate(residual, sigma).sum(), sigma)
+    (with_noise,) = torch.autograd.grad(
+        net.train().rate(residual, residual.round(), sigma).sum(), sigma
+    )
+    (without,) = torch.autograd.grad(
+        net.eval().rate(residual, residual.round(), sigma).sum(), sigma
+    )
     assert torch.equal(with_noise, without)
     assert without.abs().min() > 0
 
@@ -103,7 +108,7 @@ def test_residuals_learn_from_noise_in_place_of_rounding(net: TrainingModel) -> 
 
     paired, single = [], []
     for _ in range(2000):
-        paired.append(slope(net.rate(residual, sigma)))
+        paired.append(slope(net.rate(residual, residual.round(), sigma)))
         _, p = net.gaussian(residual, sigma, training=True)
         single.append(slope(-p.log2()))
     (mean, spread), (expected, noise) = (
@@ -115,7 +120,7 @@ def test_residuals_learn_from_noise_in_place_of_rounding(net: TrainingModel) -> 
 
 def test_what_is_zero_anyhow_brings_no_noise(net: TrainingModel) -> None:
     residual = torch.zeros(2, 50, requires_grad=True)
-    bits = net.train().rate(residual, torch.full((2, 50), 0.11))
+    bits = net.train().rate(residual, torch.zeros(2, 50), torch.full((2, 50), 0.11))
     (slope,) = torch.autograd.grad(bits.sum(), residual)
     assert slope.abs().max() < 1e-4
     assert bits.max() < 0.01

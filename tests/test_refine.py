@@ -12,8 +12,9 @@ from running import aec_run
 
 import aec
 from aec.codec import refine
+from aec.codec.choice import quality_lambda
 from aec.codec.exact import exact_arithmetic
-from aec.codec.model import padded, quality_lambda
+from aec.codec.model import padded
 from aec.codec.refine import Refiner, rounds_of
 
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"

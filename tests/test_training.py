@@ -246,7 +246,7 @@ def test_the_graph_in_floats_is_the_model() -> None:
     with torch.inference_mode():
         y = model.analysis(torch.rand(1, 3, 128, 64), q)
         z_hat = ste_round(model.h_a(y, q))
-        y_hat, _, sigma = model.predict(y, z_hat, q)
+        y_hat, _, _, sigma = model.predict(y, z_hat, q)
         feature = floats.features(z_hat[0].permute(1, 2, 0), index)
         assert torch.allclose(
             feature.float(), model.h_s(z_hat, q)[0].permute(1, 2, 0), rtol=1e-4, atol=1e-4

@@ -90,7 +90,7 @@ def _time_ratio(model: Model, exact: Decoder, y: Tensor, z_hat: Tensor, quality:
     y_planes = y.permute(2, 0, 1)[None].contiguous()
 
     def run_float() -> None:
-        y_hat, _, _ = model.predict(y_planes, z_hat[None], q)
+        y_hat, *_ = model.predict(y_planes, z_hat[None], q)
         model.synthesis(y_hat, q)
 
     def run_exact() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .. import coding, graph
+from ..choice import error_cost
 from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import ENTROPY_BITS, GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
@@ -152,7 +153,7 @@ def calibrate(
             counter.quality = quality
             counter.z_float = model.h_a(y, q)[0]
             counter.y = y[0].permute(1, 2, 0)
-            counter.cost = coding.error_cost(floats.gain[quality], quality)
+            counter.cost = error_cost(floats.gain[quality], q[0])
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
             samples += cut_samples(y_hat, quality, seed=i)

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
+from ..choice import quality_lambda
 from ..config import LAMBDA_MAX, LAMBDA_MIN, SCALE_MIN
-from ..model import Forward, Model, quality_lambda
+from ..model import Forward, Model
 
 #: Power of lambda by which the loss is divided. R + lambda * D grows about as its square root, so
 #: this lets every quality pull on the weights about equally, as BD-rate does. Of what remains the
@@ -77,7 +78,7 @@ class TrainingModel(nn.Module):
         out: Forward = self.model(x, q)
         with torch.autocast(x.device.type, enabled=False):
             _, p_z = self.prior(out.z, training=self.training)
-            bits = self.rate(out.residual, out.sigma) - p_z.log2().flatten(1).sum(1)
+            bits = self.rate(out.residual, out.symbol, out.sigma) - p_z.log2().flatten(1).sum(1)
             bpp = bits / (x.shape[2] * x.shape[3])
             levels = x.float().contiguous() * 255
             error = out.x_hat.float().contiguous() * 255 - levels
@@ -88,14 +89,14 @@ class TrainingModel(nn.Module):
             loss = ((bpp + lam * distortion) * (middle / lam) ** BALANCE).sqrt()
         return Terms(loss, bpp, mse)
 
-    def rate(self, residual: Tensor, sigma: Tensor) -> Tensor:
-        """Bits (B,) of the whole numbers nearest to `residual` (B, ...) under scales `sigma`.
+    def rate(self, residual: Tensor, symbol: Tensor, sigma: Tensor) -> Tensor:
+        """Bits (B,) of whole `symbol` (B, ...), which stands for `residual`, under scales `sigma`.
 
-        They are what sigma learns from. The residuals, whose rounding has no gradient, learn from
-        uniform noise in its place (1611.01704), and from the opposite noise as well: with
-        one alone, a quarter of the gradients' variance in g_a.blocks16 was noise.
+        Symbols are what sigma learns from. Residuals, whose rounding has no gradient, learn from
+        uniform noise in its place (1611.01704), and from the opposite noise as well: with one
+        alone, a quarter of the gradients' variance in g_a.blocks16 was noise.
         """
-        bits = self._bits(torch.floor(residual + 0.5).detach(), sigma)
+        bits = self._bits(symbol, sigma)
         if not self.training:
             return bits
         noise = torch.rand_like(residual) - 0.5

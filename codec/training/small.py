@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import graph
+from ..choice import quality_lambda
 from ..config import SCALES, Y_STRIDE
 from ..decoder import ENTROPY_BITS, PIXEL_BITS
 from ..layers import TrunkBlock
-from ..model import quality_lambda
 from .floats import GREY, Q_AT, FloatDecoder, FloatLayer, FloatOps, float_layers, trunk_foldings
 from .optimizer import Optimizer
 

@@ -10,7 +10,7 @@ from compressai.entropy_models import EntropyBottleneck
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..coding import RateTable, choose
+from ..choice import RateTable, choose
 from ..config import SCALE_LEVELS, Z_BANDS, z_band
 from ..decoder import ENTROPY_BITS, Z_MAX, pick
 from ..entropy import TABLE_SUM, make_tables

@@ -1,0 +1,65 @@
+"""Which whole number stands for a residual: the encoder's choice, and training's after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import LAMBDA_MAX, LAMBDA_MIN
+from .entropy import ESCAPE_LIMIT, Table
+
+#: How much dearer than its squared error a symbol's step towards zero is: it also misleads the
+#: context steps that follow. On held-out training pictures 3 took 3.0 % less rate than always the
+#: nearest, 2 and 4 took 2.8 % less, 1 and 6 took 0.9 and 2.3 % less.
+CAUTION = 3.0
+
+
+def quality_lambda(q: Tensor) -> Tensor:
+    """The trade-off lambda of R + lambda * 255^2 * MSE at quality q in [0, 1]."""
+    low, high = math.log(LAMBDA_MIN), math.log(LAMBDA_MAX)
+    return torch.exp(low + (high - low) * q)
+
+
+def error_cost(inverse_gain: Tensor, q: Tensor) -> Tensor:
+    """What a squared error of one step of y costs in each channel, in bits: lambda D.
+
+    It moves the 3 H W samples by inverse_gain^2 in sum, because the shortcut is close to
+    orthonormal. `inverse_gain` is that of quality q in [0, 1], as real numbers.
+    """
+    return quality_lambda(q) * 255**2 / 3 * inverse_gain.float().square()
+
+
+class RateTable:
+    """What a residual costs in bits by table index, for choosing among neighbours."""
+
+    def __init__(self, tables: list[Table], device: torch.device) -> None:
+        self.reach = max(table.reach for table in tables) + 1
+        rows = np.zeros((len(tables) + 1, 2 * self.reach + 1), dtype=np.float32)
+        for row, table in zip(rows[1:], tables, strict=True):
+            row[:] = table.bits[-1]
+            row[self.reach - table.reach : self.reach + table.reach + 1] = table.bits[:-1]
+        self.bits = torch.from_numpy(rows).to(device).flatten()
+
+    def __call__(self, index: Tensor, residual: Tensor) -> Tensor:
+        """Bits of whole `residual` under `index`, of the same shape."""
+        column = residual.clamp(-self.reach, self.reach).to(torch.int64) + self.reach
+        return self.bits[index.to(torch.int64) * (2 * self.reach + 1) + column]
+
+
+def choose(
+    wanted: Tensor, index: Tensor, cost: Tensor, rates: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Of the nearest residual and the next one towards zero, the one of less R + lambda D.
+
+    `wanted` is the real residual, of any shape, `index` its table, `cost` that of a squared error,
+    and `rates(index, residual)` says what whole residuals cost in bits. Index 0 has zero alone.
+    """
+    nearest = torch.floor(wanted + 0.5).clamp_(-ESCAPE_LIMIT, ESCAPE_LIMIT)
+    smaller = nearest - nearest.sign()
+    error = (wanted - smaller).square() - (wanted - nearest).square()
+    saved = rates(index, nearest) - rates(index, smaller)
+    return torch.where(CAUTION * error * cost < saved, smaller, nearest) * (index > 0)
