@@ -331,7 +331,7 @@ def test_pieces_make_up_the_whole(width: int, height: int, halo: int, most: int)
 
 def test_analysis_overlap_covers_what_the_networks_see(codec: aec.Codec) -> None:
     cfg = codec.parts().decoder.cfg
-    # three blocks at 1/8 reach 24 pixels, two at 1/16 reach 32
-    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (3, 2) and tiling.overlap(cfg) == 64
+    # three blocks at 1/8 reach 24 pixels, four at 1/16 reach 64
+    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (3, 4) and tiling.overlap(cfg) == 128
     assert codec.parts().decoder.halo() == HALO
     assert DEFAULT_LIMITS.max_seconds > 0
