@@ -32,8 +32,8 @@ Own = tuple[slice, slice]
 #: five pictures than 1.1, 2.5 saved 0.8 % more; after 16, 1.4 and 2.1 saved 0.2 and 0.7 % less.
 STIFFNESS = 1.7
 #: The share of residuals that may change in a round; all at once would mend the same error often.
-#: After 16 rounds 0.6, 0.85 and 0.95 had saved 3.5, 4.1 and 4.3 % of the bits of five pictures. What
-#: a single round gets wrong nothing mends, so it takes less.
+#: After 16 rounds 0.6, 0.85 and 0.95 had saved 3.5, 4.1 and 4.3 % of the bits of five pictures. One
+#: round alone takes less, since nothing mends what it gets wrong.
 SHARE = 0.95
 SHARE_OF_ONE = 0.6
 #: Bits that a change has to save, in the first round and in the last.
