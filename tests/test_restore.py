@@ -96,9 +96,9 @@ def test_the_restored_floats_code_as_the_integers_do(net: TrainingModel) -> None
         picture = np.asarray(photo.convert("RGB"))[:192, 128:384]
     for quality in (5.0, 50.0, 95.0):
         cost = compare(net.model, aec.Codec(device="cpu"), [picture], [quality])
-        # measured: up to 0.4 % of the bits and 0.05 dB at quality 5, 0.025 dB from 50 on
-        # and a word of the coder is 1 % of the smallest file
-        assert abs(cost.bits - 1) < 0.016
+        # measured: up to 3 words of the coder at quality 5, each 1 % of that file, and 0.05 dB, and
+        # 0.025 dB from 50 on
+        assert abs(cost.bits - 1) < (0.035 if quality < 50 else 0.016)
         assert abs(cost.psnr) < (0.1 if quality < 50 else 0.05)
 
 

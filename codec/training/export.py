@@ -39,14 +39,15 @@ def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Te
     rows = layer.weight.abs().flatten(1)
     largest = rows.amax(1).clamp(min=2.0**-20)
     limit = torch.floor(torch.log2((2**WEIGHT_BITS) / largest))
-    worst = (rows.sum(1) * amax if layer.weight.dim() == 3 else rows @ amax) + (
-        layer.bias.abs().reshape(-1, len(rows)).amax(0) * 2.0**in_bits
-    )
+    bias = layer.bias.abs().reshape(-1, len(rows)).amax(0) * 2.0**in_bits
+    worst = (rows.sum(1) * amax if layer.weight.dim() == 3 else rows @ amax) + bias
     fits = torch.floor(torch.log2(0.98 * FLOAT32_EXACT / worst.clamp(min=2.0**-20)))
     bits = torch.minimum(limit, fits)
     enough = torch.minimum(limit, torch.log2(2**ENOUGH_BITS / largest).floor())
     bits = limit if fine else torch.where(bits < enough, limit, bits)
-    # the shift is in_bits + bits - out_bits, from 1 to 40; biases stay within 31 bits
+    # where weights are next to nothing, the bias sets what fits 32 bits
+    bits = torch.minimum(bits, torch.floor(torch.log2(0.98 * 2**31 / bias.clamp(min=2.0**-20))))
+    # the shift is in_bits + bits - out_bits, from 1 to 40
     bits = bits.clamp(layer.out_bits - in_bits + 1, 24)
     return torch.minimum(bits, torch.tensor(40.0 - in_bits + layer.out_bits))
 
