@@ -2,7 +2,8 @@
 
 Each round decodes a tile, finds by a gradient through the float twin of g_s which values of y_hat
 would give the picture better, and walks the entropy path once more, where a share of the residuals
-may change to the one of least R + lambda D for these targets. The best round counts.
+may change to the one of least R + lambda D for these targets. The best round counts. D is that of
+training, so it is not PSNR alone that gets better.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from . import coding, graph
 from .choice import choose, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
+from .distortion import Distortion
 from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
+from .model import padded
 from .rects import Rect, cut
 
 EFFORTS = range(1, 10)
@@ -93,11 +96,13 @@ class Chooser:
         z: Tensor,
         quality: int,
         thrift: float,
+        counts: Tensor,
         random: torch.Generator,
     ) -> None:
+        """An error of y (H/16, W/16, M) counts `counts` (of the same shape) times its square."""
         self.first = parts.encoder_side(y, z, quality, thrift)
         self.rates = parts.rates
-        self.cost = self.first.cost * STIFFNESS
+        self.cost = self.first.cost * counts * STIFFNESS
         self.symbols = torch.floor(z + 0.5).clamp(-Z_MAX, Z_MAX).cpu().numpy().astype(np.int32)
         self.random = random
         self.y_hat: Tensor | None = None  # what the round before chose
@@ -112,12 +117,11 @@ class Chooser:
     def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
         mu = mu * 2.0**-ENTROPY_BITS
         wanted = pick(self.target, step) - mu
-        cost = pick(self.cost, step)
         if self.y_hat is None:
-            chosen = choose(wanted, index, cost / STIFFNESS, self.rates)
+            chosen = choose(wanted, index, pick(self.first.cost, step), self.rates)
         else:
             now = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
-            chosen = self._changed(now, wanted, index, cost)
+            chosen = self._changed(now, wanted, index, pick(self.cost, step))
         self.bits += float(self.rates(index, chosen).sum())
         return chosen.cpu().numpy().astype(np.int32)
 
@@ -159,13 +163,20 @@ class Refiner:
         decoder = parts.decoder
         self.parts, self.own, self.quality, self.thrift = parts, own, quality, thrift
         self.around = Rect(0, 0, y.shape[1], y.shape[0])
-        lam = quality_lambda(torch.tensor(quality / (QUALITY_LEVELS - 1)))
-        self.lam = float(lam) / self.thrift  # of the squared error of a sample
+        self.pieces = cut(self.around, decoder.halo(), PIECE_CELLS)
+        lam = float(quality_lambda(torch.tensor(quality / (QUALITY_LEVELS - 1))))
         with torch.inference_mode(False):  # autograd takes no tensors of inference mode
             self.twin = TwinOps(decoder.pixels)
             self.y = y.clone()
             self.gain = (decoder.inverse_gain[quality] * 2.0**-GAIN_BITS).float()
-            self.picture = torch.from_numpy(np.ascontiguousarray(pixels)).to(y.device).float()
+            self.picture = padded(pixels, y.device) * 255
+            self.distortion = Distortion(self.picture)
+            shortcut, _ = self.twin.layers["g_s.shortcut"]
+            basis = shortcut.unflatten(1, (3, Y_STRIDE, Y_STRIDE))
+            self.counts = self.distortion.along(basis)[0][own]
+        self.size = pixels.shape[:2]
+        #: what one of D, a mean over the padded picture, is worth in bits
+        self.worth = lam / thrift * self.picture[0, 0].numel()
 
     def run(
         self, z: Tensor, size: tuple[int, int], rounds: int, tick: Callable[[], None]
@@ -173,7 +184,7 @@ class Refiner:
         """y_hat (H/16, W/16, M) of the tile of `size` (height, width) pixels after some rounds."""
         random = torch.Generator().manual_seed(0)  # the same picture gives the same file
         y = self.y[self.own]
-        chooser = Chooser(self.parts, y, z, self.quality, self.thrift, random)
+        chooser = Chooser(self.parts, y, z, self.quality, self.thrift, self.counts, random)
         best, least = y, float("inf")
         mean: Tensor | None = None
         strength = NOISE * max(0.0, 1 - 2 / max(rounds, 1))
@@ -183,12 +194,11 @@ class Refiner:
             chooser.bits = 0.0
             y_hat, _ = coding.walk(self.parts.decoder, chooser, self.quality, *size)
             y_hat = y_hat * 2.0**-ENTROPY_BITS
-            error, gradient = self._error(y_hat)
-            cost = chooser.bits + self.lam / 3 * error
-            if cost < least:
-                best, least = y_hat, cost
+            price, gradient = self._price(y_hat)
+            if chooser.bits + price < least:
+                best, least = y_hat, chooser.bits + price
             # where the error would be least, were it a parabola in each value alone
-            target = y_hat - self.lam / 3 * gradient / (2 * chooser.cost)
+            target = y_hat - gradient / (2 * chooser.cost)
             mean = target if mean is None else mean + (target - mean) * max(NEWS, number**-0.5)
             left = 1 - number / max(rounds, 1)
             noise = torch.randn(target.shape, generator=random).to(target.device)
@@ -197,28 +207,43 @@ class Refiner:
             chooser.y_hat = y_hat
         return best
 
-    def _error(self, y_hat: Tensor) -> tuple[float, Tensor]:
-        """Summed squared error of all samples around the tile, and its gradient by y_hat."""
-        whole = self.y.clone()
-        whole[self.own] = y_hat
-        gradient = torch.zeros_like(whole)
-        halo = self.parts.decoder.halo()
-        total = 0.0
-        for piece in cut(self.around, halo, PIECE_CELLS):
-            seen = piece.grown(halo, self.around)
-            with torch.inference_mode(False), torch.enable_grad():
-                part = whole[seen.beside(self.around)].clone().requires_grad_()
-                error = self._piece_error(part, piece, seen)
-                (slope,) = torch.autograd.grad(error, part)
-            gradient[seen.beside(self.around)] += slope
-            total += float(error)
-        return total, gradient[self.own]
+    def _price(self, y_hat: Tensor) -> tuple[float, Tensor]:
+        """What the errors around the tile cost in bits, lambda D, and its gradient by y_hat."""
+        with torch.inference_mode(False):
+            y = self.y.clone()
+            y[self.own] = y_hat
+            error = -self.picture
+            part = pixels = None  # of the last piece, which may be the only one
+            for piece in self.pieces:
+                part = pixels = None
+                part, pixels = self._synthesised(y, piece)
+                error[(..., *self._place(piece))] += pixels.detach()
+            for side, length in zip((2, 3), self.size, strict=True):  # nobody sees the padding
+                error.narrow(side, length, error.shape[side] - length).zero_()
+            price = self.worth * self.distortion(error.requires_grad_())
+            (slope,) = torch.autograd.grad(price, error)
+            gradient = torch.zeros_like(y)
+            for piece in reversed(self.pieces):
+                if part is None or pixels is None:
+                    part, pixels = self._synthesised(y, piece)
+                (found,) = torch.autograd.grad(pixels, part, slope[(..., *self._place(piece))])
+                gradient[self._seen(piece).beside(self.around)] += found
+                part = pixels = None
+        return float(price), gradient[self.own]
 
-    def _piece_error(self, y: Tensor, piece: Rect, seen: Rect) -> Tensor:
-        u = y * self.gain * float(1 << SYNTHESIS_BITS)
-        pixels = graph.g_s(self.twin, self.parts.decoder.cfg, u, self.quality)
-        pixels = (pixels * 2.0**-PIXEL_BITS)[piece.times(Y_STRIDE).beside(seen.times(Y_STRIDE))]
-        inside = Rect(0, 0, self.picture.shape[1], self.picture.shape[0])
-        picture = self.picture[piece.times(Y_STRIDE).clipped(inside).beside(inside)]
-        pixels = pixels[: picture.shape[0], : picture.shape[1]]
-        return (pixels.clamp(0, 255) - picture).square().sum()
+    def _seen(self, piece: Rect) -> Rect:
+        return piece.grown(self.parts.decoder.halo(), self.around)
+
+    def _place(self, piece: Rect) -> tuple[slice, slice]:
+        return piece.times(Y_STRIDE).beside(self.around)
+
+    def _synthesised(self, y: Tensor, piece: Rect) -> tuple[Tensor, Tensor]:
+        """The cells of y that a piece depends on, and its pixels (1, 3, H, W) as they follow."""
+        seen = self._seen(piece)
+        with torch.enable_grad():
+            part = y[seen.beside(self.around)].clone().requires_grad_()
+            u = part * self.gain * float(1 << SYNTHESIS_BITS)
+            pixels = graph.g_s(self.twin, self.parts.decoder.cfg, u, self.quality)
+            own = piece.times(Y_STRIDE).beside(seen.times(Y_STRIDE))
+            pixels = (pixels[own] * 2.0**-PIXEL_BITS).clamp(0, 255)
+            return part, pixels.permute(2, 0, 1)[None]

@@ -1,70 +1,19 @@
-"""The terms of the training loss, against MS-SSIM and the law that the rate is of."""
+"""The terms of the training loss: the rate against the law that it is of, and their sum."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny import TINY
 from torch import Tensor
-
-from aec.bench.metrics import ms_ssim
 
 pytest.importorskip("compressai", reason="needs the extra `train`")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it imports
 
-from aec.codec.choice import quality_lambda  # noqa: E402 (see above)
+from aec.codec import distortion  # noqa: E402 (see above)
+from aec.codec.choice import quality_lambda  # noqa: E402
 from aec.codec.model import Model  # noqa: E402
-from aec.codec.training import loss  # noqa: E402
-from aec.codec.training.loss import (  # noqa: E402
-    STRUCTURE_UNIT,
-    TrainingModel,
-    structural_error,
-)
-
-PHOTO = Path(__file__).parent / "images" / "astronaut.png"
-
-
-def planes(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None]
-
-
-@pytest.mark.parametrize("strength", [1.0, 3.0])
-@pytest.mark.parametrize("cell", [1, 8])
-def test_it_is_ms_ssim_of_small_errors(strength: float, cell: int) -> None:
-    picture = np.asarray(Image.open(PHOTO).convert("RGB"))[:256, :256]
-    random = np.random.default_rng(0)
-    error = (
-        random.normal(0, strength, (256 // cell, 256 // cell, 3)).repeat(cell, 0).repeat(cell, 1)
-    )
-    other = (picture + error + 0.5).clip(0, 255).astype(np.uint8)
-    found = structural_error(planes(picture), planes(other) - planes(picture))
-    expected = STRUCTURE_UNIT * (1 - ms_ssim(picture, other))
-    assert float(found) == pytest.approx(expected, rel=0.2)
-
-
-def test_errors_count_more_where_they_show() -> None:
-    random = np.random.default_rng(0)
-    x = torch.full((1, 3, 128, 128), 128.0)
-    x[:, :, :, 64:] += torch.from_numpy(random.normal(0, 40, (3, 128, 64))).float()
-    error = torch.from_numpy(random.normal(0, 3, (1, 3, 128, 128))).float()
-    smooth, busy = error.clone(), error.clone()
-    smooth[:, :, :, 64:] = 0
-    busy[:, :, :, :64] = 0
-    assert float(structural_error(x, smooth)) > 3 * float(structural_error(x, busy))
-
-
-def test_each_picture_of_a_batch_has_its_own() -> None:
-    torch.manual_seed(0)
-    x, error = 255 * torch.rand(3, 3, 64, 192), torch.randn(3, 3, 64, 192)
-    error[1] = 0
-    whole = structural_error(x, error)
-    assert float(whole[1]) == 0
-    for i in (0, 2):
-        assert torch.allclose(structural_error(x[i : i + 1], error[i : i + 1]), whole[i])
+from aec.codec.training.loss import TrainingModel  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +78,7 @@ def test_what_is_zero_anyhow_brings_no_noise(net: TrainingModel) -> None:
 def test_the_loss_is_the_root_of_what_a_picture_costs_for_its_quality(
     net: TrainingModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss, "STRUCTURE", 0.0)
+    monkeypatch.setattr(distortion, "STRUCTURE", 0.0)
     torch.manual_seed(0)
     q = torch.tensor([0.0, 0.5, 1.0])
     with torch.no_grad():

@@ -13,6 +13,7 @@ from running import aec_run
 import aec
 from aec.codec import refine
 from aec.codec.choice import quality_lambda
+from aec.codec.distortion import Distortion
 from aec.codec.exact import exact_arithmetic
 from aec.codec.model import padded
 from aec.codec.refine import Refiner, rounds_of
@@ -20,6 +21,7 @@ from aec.codec.refine import Refiner, rounds_of
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"
 QUALITY = 40
 INDEX = 102
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +42,16 @@ def refiner(codec: aec.Codec, picture: NDArray[np.uint8]) -> Refiner:
     return Refiner(parts, y, (slice(None), slice(None)), picture, INDEX, 1.0)
 
 
+def planes(picture: NDArray[np.uint8]) -> torch.Tensor:
+    return padded(picture if picture.ndim == 3 else picture[..., None].repeat(3, 2), CPU) * 255
+
+
 def cost(codec: aec.Codec, data: bytes, picture: NDArray[np.uint8], worth: float = 1.0) -> float:
     """R + lambda D of a file in bits."""
-    error = np.asarray(codec.decompress(data), np.float64) - picture
+    x = planes(picture)
+    error = planes(np.array(codec.decompress(data))) - x
     lam = float(quality_lambda(torch.tensor(INDEX / 255))) * worth
-    return 8 * len(data) + lam / 3 * float(np.square(error).sum())
+    return 8 * len(data) + lam * x[0, 0].numel() * float(Distortion(x)(error))
 
 
 def test_efforts() -> None:
@@ -59,34 +66,49 @@ def test_the_twin_gives_the_decoders_pixels(codec: aec.Codec, photo: NDArray[np.
     search = refiner(codec, photo)
     with exact_arithmetic():
         y_hat = torch.floor(search.y + 0.5)
-        pixels = codec.parts().decoder.synthesis(y_hat * 128, INDEX)
-        exact = float((pixels[:160, :140].float() - search.picture).square().sum())
-        error, _ = search._error(y_hat)
-    assert error == pytest.approx(exact, rel=0.02)  # the decoder rounds pixels
+        pixels = codec.parts().decoder.synthesis(y_hat * 128, INDEX).permute(2, 0, 1)[None].float()
+        error = pixels - search.picture
+        error[:, :, 160:] = error[..., 140:] = 0
+        exact = search.worth * float(search.distortion(error))
+        price, _ = search._price(y_hat)
+    assert price == pytest.approx(exact, rel=0.02)  # the decoder rounds pixels
 
 
-def test_the_gradient_is_that_of_the_error(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+def test_the_gradient_is_that_of_the_price(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
     search = refiner(codec, photo)
     with exact_arithmetic():
-        error, gradient = search._error(search.y)
+        price, gradient = search._price(search.y)
         step = gradient * 1e-3 / gradient.norm()
-        further, _ = search._error(search.y + 100 * step)
+        further, _ = search._price(search.y + 100 * step)
     predicted = float((gradient * 100 * step).sum())
-    assert further - error == pytest.approx(predicted, rel=0.05) and predicted > 0
+    assert further - price == pytest.approx(predicted, rel=0.05) and predicted > 0
 
 
 def test_pieces_add_up(
     codec: aec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = np.ascontiguousarray(np.tile(photo, (4, 4, 1))[:600, :500])
-    search = refiner(codec, picture)
+    whole = refiner(codec, picture)
+    monkeypatch.setattr(refine, "PIECE_CELLS", 700)
+    parted = refiner(codec, picture)
+    assert len(whole.pieces) == 1 and len(parted.pieces) > 1
     with exact_arithmetic():
-        error, gradient = search._error(search.y)
-        monkeypatch.setattr(refine, "PIECE_CELLS", 700)
-        parted, pieces = search._error(search.y)
-    assert len(refine.cut(search.around, 5, 700)) > 1
-    assert parted == pytest.approx(error, rel=1e-5)
-    assert float((pieces - gradient).abs().max()) < 1e-3 * float(gradient.abs().max())
+        price, gradient = whole._price(whole.y)
+        sum_of_prices, sum_of_gradients = parted._price(parted.y)
+    assert sum_of_prices == pytest.approx(price, rel=1e-5)
+    assert float((sum_of_gradients - gradient).abs().max()) < 1e-3 * float(gradient.abs().max())
+
+
+def test_errors_cost_what_the_curvature_says(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+    """`counts` of an error of y along the shortcut alone, against D of its pixels."""
+    search = refiner(codec, photo)
+    shortcut, _ = search.twin.layers["g_s.shortcut"]
+    basis = shortcut.unflatten(1, (3, 16, 16))
+    for channel in (0, 1, 5, 40, 300):
+        error = torch.zeros_like(search.picture)
+        error[0, :, 64:80, 32:48] = basis[channel]
+        found = float(search.distortion(error) / error.square().mean())
+        assert found == pytest.approx(float(search.counts[4, 2, channel]), rel=0.25)
 
 
 def test_search_is_worth_its_time(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:

@@ -23,7 +23,7 @@ from aec.format.errors import LimitError
 from aec.format.limits import DEFAULT_LIMITS, Limits
 
 Pixels = NDArray[np.uint8]
-HALO = 5  # cells, of the shipped weights
+HALO = 6  # cells, of the shipped weights
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ class Short:
         return self._decoder.features(z, quality)
 
 
-@pytest.mark.parametrize(("cells", "says"), [(400, "smaller pieces"), (9, "smaller"), (0, "CPU")])
+@pytest.mark.parametrize(("cells", "says"), [(600, "smaller pieces"), (9, "smaller"), (0, "CPU")])
 def test_a_device_short_of_memory(
     cells: int, says: str, codec: aec.Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,7 +331,7 @@ def test_pieces_make_up_the_whole(width: int, height: int, halo: int, most: int)
 
 def test_analysis_overlap_covers_what_the_networks_see(codec: aec.Codec) -> None:
     cfg = codec.parts().decoder.cfg
-    # three blocks at 1/8 reach 24 pixels, four at 1/16 reach 64
-    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (3, 4) and tiling.overlap(cfg) == 128
+    # three blocks at 1/8 reach 24 pixels, five at 1/16 reach 80
+    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (3, 5) and tiling.overlap(cfg) == 128
     assert codec.parts().decoder.halo() == HALO
     assert DEFAULT_LIMITS.max_seconds > 0

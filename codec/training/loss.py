@@ -9,12 +9,12 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from ..choice import quality_lambda
 from ..config import LAMBDA_MAX, LAMBDA_MIN, SCALE_MIN
+from ..distortion import Distortion
 from ..model import Forward, Model
 
 #: Power of lambda by which the loss is divided. R + lambda * D grows about as its square root, so
@@ -23,16 +23,6 @@ from ..model import Forward, Model
 #: pictures every bit counts as much as any other, but an error in proportion to the picture's own.
 BALANCE = 0.5
 
-#: The share of D that is structural error. Near the optimum of one measure the other's gain is of
-#: first order and its own loss of second: a little costs hardly any PSNR.
-STRUCTURE = 0.2
-#: What each halving of the picture counts in MS-SSIM, from full size (Wang et al. 2003).
-SCALE_SHARES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-CONTRAST = (0.03 * 255) ** 2  # the constant of SSIM that keeps flat places from counting for all
-CELL = 4  # pixels along a side; windows of SSIM are 2x2 cells
-#: Makes structural error about as large as the squared error, at all qualities.
-STRUCTURE_UNIT = 1000.0
-
 
 class Terms(NamedTuple):
     """Loss terms of a batch, each (B,)."""
@@ -40,26 +30,6 @@ class Terms(NamedTuple):
     loss: Tensor  # balanced
     bpp: Tensor
     mse: Tensor  # in squared grey levels of 0..255
-
-
-def structural_error(x: Tensor, error: Tensor) -> Tensor:
-    """Squared errors over the local variance of the picture, at five scales: (B,).
-
-    For small errors that know nothing of the picture it is 1 - MS-SSIM, times STRUCTURE_UNIT.
-    x and error are (B, C, H, W) in grey levels, with sides of whole cells.
-    """
-    total = torch.zeros(len(x), device=x.device)
-    for share in SCALE_SHARES:
-        if min(x.shape[2:]) < 2 * CELL:
-            break
-        mean, square = (F.avg_pool2d(F.avg_pool2d(v, CELL), 2, 1) for v in (x, x * x))
-        weight = 1 / (2 * (square - mean * mean).clamp(min=0) + CONTRAST)
-        # a cell lies in four windows, at the border in fewer
-        weight = F.avg_pool2d(F.pad(weight, (1, 1, 1, 1), mode="replicate"), 2, 1)
-        cells = F.avg_pool2d(error.square(), CELL)
-        total = total + share * (cells * weight).flatten(1).mean(1)
-        x, error = F.avg_pool2d(x, 2), F.avg_pool2d(error, 2)
-    return STRUCTURE_UNIT * total
 
 
 class TrainingModel(nn.Module):
@@ -83,7 +53,7 @@ class TrainingModel(nn.Module):
             levels = x.float().contiguous() * 255
             error = out.x_hat.float().contiguous() * 255 - levels
             mse = error.square().flatten(1).mean(1)
-            distortion = torch.lerp(mse, structural_error(levels, error), STRUCTURE)
+            distortion = Distortion(levels)(error)
             lam = quality_lambda(q)
             middle = math.sqrt(LAMBDA_MIN * LAMBDA_MAX)
             loss = ((bpp + lam * distortion) * (middle / lam) ** BALANCE).sqrt()

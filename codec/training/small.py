@@ -25,7 +25,7 @@ from .optimizer import Optimizer
 HALF = 2
 SIDE = 16  # cells of y in a row of a sample
 SAMPLES = 4  # a picture
-STEPS = 1500
+STEPS = 3000
 BATCH = 16
 RATE = 2e-2
 #: Errors count by lambda to this power: in decibels, then, about the same at every quality.
