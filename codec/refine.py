@@ -213,22 +213,21 @@ class Refiner:
             y = self.y.clone()
             y[self.own] = y_hat
             error = -self.picture
-            part = pixels = None  # of the last piece, which may be the only one
+            held: tuple[Tensor, Tensor] | None = None  # of the last piece, often the only one
             for piece in self.pieces:
-                part = pixels = None
-                part, pixels = self._synthesised(y, piece)
-                error[(..., *self._place(piece))] += pixels.detach()
+                held = None  # or there would be the activations of two
+                held = self._synthesised(y, piece)
+                error[(..., *self._place(piece))] += held[1].detach()
             for side, length in zip((2, 3), self.size, strict=True):  # nobody sees the padding
                 error.narrow(side, length, error.shape[side] - length).zero_()
             price = self.worth * self.distortion(error.requires_grad_())
             (slope,) = torch.autograd.grad(price, error)
             gradient = torch.zeros_like(y)
             for piece in reversed(self.pieces):
-                if part is None or pixels is None:
-                    part, pixels = self._synthesised(y, piece)
+                part, pixels = held or self._synthesised(y, piece)
+                held = None
                 (found,) = torch.autograd.grad(pixels, part, slope[(..., *self._place(piece))])
                 gradient[self._seen(piece).beside(self.around)] += found
-                part = pixels = None
         return float(price), gradient[self.own]
 
     def _seen(self, piece: Rect) -> Rect:
