@@ -39,6 +39,7 @@ from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBloc
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 INDEX_START = 20.0  # sigma about 0.8: neither free nor hopeless
 INDEX_GAIN = 8.0  # the head works in units of 8 levels, so its weights are of ordinary size
+LAW_REACH = math.ceil(7 * SCALE_MAX)  # further out every residual costs as much
 Y_UNIT = 1 / 8  # scaled latents reach hundreds; h_a and the context see them in these units
 
 
@@ -47,12 +48,14 @@ def index_to_sigma(index: Tensor) -> Tensor:
     return SCALE_MIN * torch.exp(index * SCALE_STEP)
 
 
-def law_bits(index: Tensor, residual: Tensor) -> Tensor:
-    """Bits of whole `residual` under the normal law of a table index: what its table is near to."""
-    unit = index_to_sigma(index) * math.sqrt(2)
-    far = residual.abs()
+def law_table() -> Tensor:
+    """Bits (SCALE_LEVELS, LAW_REACH + 1) of sizes of whole residuals under the normal laws that
+    tables stand for: what the tables are near to.
+    """
+    unit = index_to_sigma(torch.arange(SCALE_LEVELS).double())[:, None] * math.sqrt(2)
+    far = torch.arange(LAW_REACH + 1)
     p = (torch.erfc((far - 0.5) / unit) - torch.erfc((far + 0.5) / unit)) / 2
-    return -torch.log2(p.clamp(min=1e-9))
+    return -torch.log2(p.clamp(min=1e-9)).float()
 
 
 def ste_round(x: Tensor) -> Tensor:
@@ -212,6 +215,13 @@ class Model(nn.Module):
         log_gain = log_gain[:, None].expand(-1, cfg.m).clone()
         self.log_gain = QualityTable(cfg.knots, log_gain)
         self.log_inverse_gain = QualityTable(cfg.knots, -log_gain)
+        self.register_buffer("law", law_table(), persistent=False)
+        self.law: Tensor
+
+    def law_bits(self, index: Tensor, residual: Tensor) -> Tensor:
+        """Bits of whole `residual` under the normal law of a table index, both of any shape."""
+        size = residual.abs().clamp(max=LAW_REACH)
+        return self.law.flatten()[(index * (LAW_REACH + 1) + size).long()]
 
     def analysis(self, x: Tensor, q: Tensor) -> Tensor:
         """Scaled y of x in [0, 1]."""
@@ -244,7 +254,7 @@ class Model(nn.Module):
                 else:
                     table = torch.floor(index + 0.5).clamp(0, SCALE_LEVELS - 1)
                     prices = cost.unflatten(1, (GROUPS, -1))[:, phases ^ flip, :, None, None]
-                    symbol = choose(residual, table, prices, law_bits)
+                    symbol = choose(residual, table, prices, self.law_bits)
             # out of place, or autograd would lose the earlier steps
             known = mu + residual + (symbol - residual).detach()
             parts = parts.index_put((rows, phases, phases ^ flip), known)

@@ -12,8 +12,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it i
 
 from aec.codec import distortion  # noqa: E402 (see above)
 from aec.codec.choice import quality_lambda  # noqa: E402
-from aec.codec.model import Model  # noqa: E402
+from aec.codec.config import SCALE_LEVELS  # noqa: E402
+from aec.codec.model import Model, index_to_sigma  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
+
+SHOWN = 40  # residuals, both ways
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +58,25 @@ def test_residuals_learn_from_noise_in_place_of_rounding(net: TrainingModel) -> 
     def slope(bits: Tensor) -> Tensor:
         return torch.autograd.grad(bits.sum(), residual)[0]
 
-    paired, single = [], []
+    found, again = (slope(net.rate(residual, residual.round(), sigma)) for _ in range(2))
+    assert torch.equal(found, again)
+    single = []
     for _ in range(2000):
-        paired.append(slope(net.rate(residual, residual.round(), sigma)))
         _, p = net.gaussian(residual, sigma, training=True)
         single.append(slope(-p.log2()))
-    (mean, spread), (expected, noise) = (
-        (torch.stack(x).mean(0), torch.stack(x).std(0)) for x in (paired, single)
-    )
-    assert (mean - expected).abs().max() < 6 * noise.max() / 2000**0.5
-    assert spread.square().mean() < 0.5 * noise.square().mean()
+    expected, noise = torch.stack(single).mean(0), torch.stack(single).std(0)
+    assert (found - expected).abs().max() < 6 * noise.max() / 2000**0.5
+    assert found.abs().min() < 0.1 < found.abs().max()
+
+
+def test_choices_know_the_law_of_their_table() -> None:
+    index = torch.arange(SCALE_LEVELS)[:, None].float().expand(-1, 2 * SHOWN + 1)
+    residual = torch.arange(-SHOWN, SHOWN + 1).float().expand_as(index)
+    law = torch.distributions.Normal(0, index_to_sigma(index).double())
+    expected = law.cdf(residual + 0.5) - law.cdf(residual - 0.5)
+    found = Model(TINY).law_bits(index, residual).double()
+    assert torch.allclose(found, -expected.clamp(min=1e-9).log2(), rtol=1e-3, atol=1e-5)
+    assert Model(TINY).law_bits(torch.tensor([63.0]), torch.tensor([-1e6])) > 29
 
 
 def test_what_is_zero_anyhow_brings_no_noise(net: TrainingModel) -> None:
