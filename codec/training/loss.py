@@ -82,6 +82,6 @@ def noisy_slope(residual: Tensor, sigma: Tensor) -> Tensor:
     far = residual.abs()
     unit = sigma.clamp(min=SCALE_MIN) * math.sqrt(2)
     inner, here, outer = (torch.erfc((far + shift) / unit) for shift in (-1, 0, 1))
-    least = 2e-9  # the bound of compressai's likelihoods
+    least = 2e-9  # these are twice likelihoods, which compressai bounds at 1e-9
     ratio = (inner - here).clamp(min=least) / (here - outer).clamp(min=least)
     return ratio.log2() * residual.sign()
