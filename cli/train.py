@@ -21,6 +21,15 @@ _COMPARED = (5.0, 50.0, 95.0)
 CALIBRATION = 20  # pictures for each generated one that ranges and tables are measured on besides
 
 _PATH = click.Path(exists=True, path_type=Path)
+_CAMERA = click.option(
+    "--camera",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the photographs given a camera's grain, and of those given its colour of half "
+    "the resolution; for pictures that were cleaned or made smaller.",
+)
 
 
 def _start(_context: click.Context, _option: click.Parameter, value: str | None) -> Path | None:
@@ -71,6 +80,7 @@ def _needs_extra() -> None:
     metavar="SHARE",
     help="Share of the crops that are generated text, screens, line art and patterns.",
 )
+@_CAMERA
 @click.option(
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
@@ -119,6 +129,7 @@ def train(
     batch: int,
     crop: int,
     graphics: float,
+    camera: float,
     lr: float | None,
     optimizer: str,
     ema: float,
@@ -162,6 +173,7 @@ def train(
             batch=batch,
             crop=crop,
             graphics=graphics,
+            camera=camera,
             lr=lr,
             optimizer=optimizer,
             ema=ema,
@@ -183,14 +195,19 @@ def train(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", type=_PATH, multiple=True, required=True, help="Pictures to calibrate on.")
 @click.option("--pictures", type=click.IntRange(min=1), default=200, show_default=True)
-def export(checkpoint: Path, model: Path, data: tuple[Path, ...], pictures: int) -> None:
+@_CAMERA
+def export(
+    checkpoint: Path, model: Path, data: tuple[Path, ...], pictures: int, camera: float
+) -> None:
     """Turn CHECKPOINT into a MODEL of integer weights, measured on training pictures.
 
     MODEL becomes one file if its name ends in .safetensors, a folder otherwise. Use it with
     aec compress --model MODEL, or aec.Codec(model=MODEL).
     """
     _needs_extra()
-    from ..codec.training.data import load_pictures
+    import numpy as np
+
+    from ..codec.training.data import as_taken, load_pictures
     from ..codec.training.export import export as export_model
     from ..codec.training.graphics import make_graphics
     from ..codec.training.trainer import GRAPHICS_SIDE
@@ -198,6 +215,8 @@ def export(checkpoint: Path, model: Path, data: tuple[Path, ...], pictures: int)
     try:
         net = _averaged(checkpoint)
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
+        random = np.random.default_rng(0)
+        training = [as_taken(picture, camera, random) for picture in training]
         training += make_graphics(len(training) // CALIBRATION, side=GRAPHICS_SIDE, seed=1)
         digest = export_model(net.model, net.prior, training, model, click.echo)
     except (AecError, OSError, RuntimeError, ValueError) as error:

@@ -28,6 +28,8 @@ SCALED = 0.5  # the share of crops that are made smaller
 #: channels change places, for a wider range of colours than the training pictures have.
 COLOURED, SWAPPED = 0.25, 0.1
 SATURATION = 2.2
+LUMA = (0.299, 0.587, 0.114)  # of BT.601, as in JPEG
+GRAIN = (0.5, 2.5)  # its standard deviation, in grey levels
 MEASURED_SIDE = 512  # what validation and calibration take of it, or they would take hours
 #: What Pillow raises for files that it cannot or will not decode.
 BROKEN = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
@@ -130,11 +132,51 @@ def _recoloured(piece: Picture, random: np.random.Generator) -> Picture:
     return piece
 
 
+def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A plane (H, W) without what half its resolution cannot hold."""
+    image = Image.fromarray(plane)
+    width, height = image.size
+    small = image.resize(((width + 1) // 2, (height + 1) // 2), Image.Resampling.BOX)
+    return np.asarray(small.resize(image.size, Image.Resampling.BILINEAR))
+
+
+def _grain(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.float32]:
+    """Noise (H, W) of variance 1, between white and somewhat smooth."""
+    height, width = shape
+    noise = random.standard_normal((height + 2, width + 2), dtype=np.float32)
+    beside = random.random() / 4  # what each neighbour gives
+    centre = 1 - 2 * beside
+    noise = centre * noise[1:-1] + beside * (noise[:-2] + noise[2:])
+    noise = centre * noise[:, 1:-1] + beside * (noise[:, :-2] + noise[:, 2:])
+    return noise / (centre**2 + 2 * beside**2)
+
+
+def as_taken(piece: Picture, share: float, random: np.random.Generator) -> Picture:
+    """A picture (H, W, 3) as a camera would have given it: with a chance of `share`
+    with grain, and with as much of one with colour of half the resolution, as in most JPEG files.
+    """
+    halved, grainy = random.random(2) < share
+    values = piece.astype(np.float32)
+    y = values @ np.array(LUMA, np.float32)
+    red, blue = values[:, :, 0] - y, values[:, :, 2] - y
+    if halved:
+        red, blue = _halved(red), _halved(blue)
+    if grainy:
+        sigma = np.float32(np.exp(random.uniform(*np.log(GRAIN))))
+        y = y + sigma * _grain(y.shape, random)
+        red, blue = (c + sigma / 2 * _grain(y.shape, random) for c in (red, blue))
+    red, blue = red + y, blue + y
+    green = (y - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
+    return (np.stack([red, green, blue], 2) + 0.5).clip(0, 255).astype(np.uint8)
+
+
 class CropSampler:
     """Random crops with flips and, now and then, a downscale or other colours.
 
     A share of the crops is of generated graphics instead of photographs. These are never scaled,
-    or no pattern of single pixels would be seen.
+    or no pattern of single pixels would be seen. `camera` is the share of photographs that are
+    given grain, and that of those whose colour is halved in resolution: what pictures had before
+    they were made smaller and cleaned.
 
     The crops of a step depend on the seed and the step alone, so that a resumed run sees what an
     uninterrupted one would have seen.
@@ -148,12 +190,14 @@ class CropSampler:
         seed: int,
         graphics: Sequence[Picture] = (),
         share: float = 0.0,
+        camera: float = 0.0,
     ) -> None:
         if share and not graphics:
             raise ValueError(f"a share of {share} of the crops is of graphics, but there are none")
         self.pictures = pictures
         self.graphics = graphics
         self.share = share
+        self.camera = camera
         self.crop = crop
         self.seed = seed
         area = np.array([p.shape[0] * p.shape[1] for p in pictures], dtype=np.float64)
@@ -174,6 +218,8 @@ class CropSampler:
             piece = np.asarray(Image.fromarray(piece).resize(size, Image.Resampling.BICUBIC))
         if scaled:
             piece = _recoloured(piece, random)
+            if self.camera:  # without it no number is drawn, and crops are what they always were
+                piece = as_taken(piece, self.camera, random)
         if random.random() < 0.5:
             piece = piece[:, ::-1]
         if random.random() < 0.5:

@@ -45,6 +45,7 @@ class Options:
     batch: int = 8  # crops per step, over all processes
     crop: int = 256
     graphics: float = 0.06  # the share of the crops that are generated graphics
+    camera: float = 0.0  # the share of photographs given grain or colour of half resolution
     lr: float | None = None  # None: what suits the start, see `Trainer._begin`
     optimizer: str = "muon"  # or "adamw"
     ema: float = 0.999
@@ -243,6 +244,7 @@ class Trainer:
             seed=self._seed(),
             graphics=graphics,
             share=options.graphics,
+            camera=options.camera,
         )
         crops = batches(
             sampler,
