@@ -156,6 +156,8 @@ def as_taken(piece: Picture, share: float, random: np.random.Generator) -> Pictu
     with grain, and with as much of one with colour of half the resolution, as in most JPEG files.
     """
     halved, grainy = random.random(2) < share
+    if not (halved or grainy):
+        return piece
     values = piece.astype(np.float32)
     y = values @ np.array(LUMA, np.float32)
     red, blue = values[:, :, 0] - y, values[:, :, 2] - y
