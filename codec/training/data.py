@@ -140,7 +140,7 @@ def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(small.resize(image.size, Image.Resampling.BILINEAR))
 
 
-def _grain(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.float32]:
+def _grain(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
     """Noise (H, W) of variance 1, between white and somewhat smooth."""
     height, width = shape
     noise = random.standard_normal((height + 2, width + 2), dtype=np.float32)
