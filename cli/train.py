@@ -215,10 +215,12 @@ def export(
     try:
         net = _averaged(checkpoint)
         training, _ = load_pictures(list(data), min_side=64, limit=pictures)
-        random = np.random.default_rng(0)
-        training = [as_taken(picture, camera, random) for picture in training]
-        training += make_graphics(len(training) // CALIBRATION, side=GRAPHICS_SIDE, seed=1)
-        digest = export_model(net.model, net.prior, training, model, click.echo)
+        graphics = make_graphics(len(training) // CALIBRATION, side=GRAPHICS_SIDE, seed=1)
+        clean, random = training + graphics, np.random.default_rng(0)
+        taken = [as_taken(picture, camera, random) for picture in training] + graphics
+        digest = export_model(
+            net.model, net.prior, taken, model, click.echo, clean=clean if camera else None
+        )
     except (AecError, OSError, RuntimeError, ValueError) as error:
         raise Failure(error) from error
     click.echo(f"{model}: model {digest[:16]}")

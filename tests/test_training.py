@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,30 @@ def test_export_costs_little_and_its_files_decode(
         smaller = np.asarray(codec.decompress(data, scale=scale), np.float64)
         averaged = np.asarray(whole.reduce(scale), np.float64)
         assert np.mean((smaller - averaged) ** 2) < 9
+
+
+def test_smaller_pictures_are_fitted_to_clean_ones(
+    trained: Path, pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, tensors = read_averaged(trained)
+    net = TrainingModel(Model(config))
+    net.load_state_dict(tensors)
+    fitted: list[list[small.Sample]] = []
+    monkeypatch.setattr(small, "STEPS", 1)
+
+    def watch(floats: FloatDecoder, samples: list[small.Sample], say: Callable[..., None]) -> None:
+        fitted.append(samples)
+        small.add_small(floats, samples, say)
+
+    monkeypatch.setattr("aec.codec.training.export.add_small", watch)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    for name, clean in (("without", None), ("with", pictures[:2])):
+        export(net.model, net.prior, [noise], tmp_path / name, lambda _: None, clean=clean)
+    assert [len(samples) for samples in fitted] == [small.SAMPLES, 2 * small.SAMPLES]
+    without, with_clean = (load_weights(tmp_path / name).decoder for name in ("without", "with"))
+    assert not torch.equal(without["g_s.leave2.weight"], with_clean["g_s.leave2.weight"])
+    counted = "entropy.y.frequency"  # of the pictures as they were taken
+    assert torch.equal(without[counted], with_clean[counted])
 
 
 def test_each_band_of_qualities_has_its_own_z_tables() -> None:

@@ -169,9 +169,14 @@ def export(
     pictures: list[NDArray[np.uint8]],
     path: Path,
     say: Callable[[str], None] = print,
+    *,
+    clean: list[NDArray[np.uint8]] | None = None,
 ) -> str:
     """Writes a model, as `loading.write_model` does, from float weights; returns the SHA-256 that
     names it.
+
+    Tables are counted on `pictures`; smaller pictures are fitted to `clean` where it is given,
+    as grain says nothing about averages of pixels.
     """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
@@ -181,8 +186,11 @@ def export(
     for _ in range(2):
         counter.believe(tables(counter, z_law))
         samples = calibrate(floats, counter, pictures, say)
+    frozen = tables(counter, z_law)
+    if clean is not None:
+        samples = calibrate(floats, counter, clean, say)
     add_small(floats, samples, say)
-    out = integer_tensors(floats) | tables(counter, z_law)
+    out = integer_tensors(floats) | frozen
     decoder = Decoder(model.cfg, out, torch.device("cpu"))
     with exact_arithmetic():
         crcs = np.array(canary(decoder), dtype=np.uint32).astype(np.int32)

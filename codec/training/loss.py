@@ -50,14 +50,17 @@ class TrainingModel(nn.Module):
             _, p_z = self.prior(out.z, training=self.training)
             bits = self.rate(out.residual, out.symbol, out.sigma) - p_z.log2().flatten(1).sum(1)
             bpp = bits / (x.shape[2] * x.shape[3])
-            levels = x.float().contiguous() * 255
-            error = out.x_hat.float().contiguous() * 255 - levels
-            mse = error.square().flatten(1).mean(1)
-            distortion = Distortion(levels)(error)
+            mse, distortion = self.errors(x, out.x_hat)
             lam = quality_lambda(q)
             middle = math.sqrt(LAMBDA_MIN * LAMBDA_MAX)
             loss = ((bpp + lam * distortion) * (middle / lam) ** BALANCE).sqrt()
         return Terms(loss, bpp, mse)
+
+    def errors(self, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared error and D, each (B,), of pictures (B, 3, H, W) in [0, 1]."""
+        levels = x.float().contiguous() * 255
+        error = x_hat.float().contiguous() * 255 - levels
+        return error.square().flatten(1).mean(1), Distortion(levels)(error)
 
     def rate(self, residual: Tensor, symbol: Tensor, sigma: Tensor) -> Tensor:
         """Bits (B,) of whole `symbol` (B, ...), which stands for `residual`, under scales `sigma`.
