@@ -34,8 +34,10 @@ Own = tuple[slice, slice]
 #: here moves the predictions of what comes after. After 2, 4 and 8 rounds 2.5 lowers R + lambda D
 #: of five pictures by 2.4, 4.1 and 5.4 %, 1.7 by 2.4, 2.8 and 5.2 %, of one picture alone at first;
 #: 3.5 by 0.8, 1.4 and 2.3 %. At effort 7, on five pieces of Kodak, 2.5, 2.0, 1.7 and 1.2 save 6.5,
-#: 7.5, 7.2 and 4.2 % of the bits for the same PSNR and 0.4, 0.7, 1.1 and 0.1 % for MS-SSIM.
-STIFFNESS = 2.0
+#: 7.5, 7.2 and 4.2 % of the bits for the same PSNR and 0.4, 0.7, 1.1 and 0.1 % for MS-SSIM. So it
+#: is the first number for up to FEW rounds, and nears the second one with more of them.
+STIFFNESS = 2.5, 1.85
+FEW = 8
 #: The share of residuals that may change in a round; all at once would mend the same error often.
 #: After 16 rounds 0.6, 0.85 and 0.95 had saved 3.5, 4.1 and 4.3 % of the bits of five pictures. One
 #: round alone takes less, since nothing mends what it gets wrong.
@@ -57,6 +59,12 @@ def rounds_of(effort: int) -> int:
     if effort not in EFFORTS:
         raise ValueError(f"effort must be from 1 to 9, got {effort}")
     return 0 if effort == 1 else 1 << (effort - 2)
+
+
+def stiffness_of(rounds: int) -> float:
+    """How much dearer than `error_cost` says an error is in a search of this many rounds."""
+    few, many = STIFFNESS
+    return many + (few - many) * min(1.0, FEW / max(rounds, 1))
 
 
 class TwinOps:
@@ -101,10 +109,12 @@ class Chooser:
         counts: Tensor,
         random: torch.Generator,
     ) -> None:
-        """An error of y (H/16, W/16, M) counts `counts` (of the same shape) times its square."""
+        """An error of y (H/16, W/16, M) counts `counts` (of the same shape) times its square once
+        search has begun.
+        """
         self.first = parts.encoder_side(y, z, quality, thrift)
         self.rates = parts.rates
-        self.cost = self.first.cost * counts * STIFFNESS
+        self.cost = self.first.cost * counts
         self.symbols = torch.floor(z + 0.5).clamp(-Z_MAX, Z_MAX).cpu().numpy().astype(np.int32)
         self.random = random
         self.y_hat: Tensor | None = None  # what the round before chose
@@ -186,7 +196,8 @@ class Refiner:
         """y_hat (H/16, W/16, M) of the tile of `size` (height, width) pixels after some rounds."""
         random = torch.Generator().manual_seed(0)  # the same picture gives the same file
         y = self.y[self.own]
-        chooser = Chooser(self.parts, y, z, self.quality, self.thrift, self.counts, random)
+        counts = self.counts * stiffness_of(rounds)
+        chooser = Chooser(self.parts, y, z, self.quality, self.thrift, counts, random)
         best, least = y, float("inf")
         mean: Tensor | None = None
         strength = NOISE * max(0.0, 1 - 2 / max(rounds, 1))
