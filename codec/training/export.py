@@ -137,13 +137,13 @@ def calibrate(
     counter: Counter,
     pictures: list[NDArray[np.uint8]],
     say: Callable[[str], None],
-) -> list[Sample]:
+    samples: list[Sample] | None = None,
+) -> None:
     """Runs pictures of at least 64 px a side at qualities over the whole scale: ranges, counts.
 
-    Returns samples of what the synthesis is given.
+    Adds some of what the synthesis is given to `samples`, if there is such a list.
     """
     model = floats.model
-    samples: list[Sample] = []
     with torch.inference_mode():
         for i, picture in enumerate(pictures):
             quality = (i * 97) % QUALITY_LEVELS
@@ -157,10 +157,10 @@ def calibrate(
             counter.cost = error_cost(floats.gain[quality], q[0])
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
-            samples += cut_samples(y_hat, quality, seed=i)
+            if samples is not None:
+                samples += cut_samples(y_hat, quality, seed=i)
             if (i + 1) % 25 == 0:
                 say(f"calibrated on {i + 1} of {len(pictures)} pictures")
-    return samples
 
 
 def export(
@@ -183,12 +183,14 @@ def export(
     counter, z_law = Counter(model.cfg.n_z), z_prior(prior, model.cfg.n_z)
     # Tables decide what the encoder chooses, and what it chooses makes the tables: from the laws
     # of training, two rounds settle that.
-    for _ in range(2):
+    samples: list[Sample] = []
+    for last in (False, True):
         counter.believe(tables(counter, z_law))
-        samples = calibrate(floats, counter, pictures, say)
+        sampled = samples if last and clean is None else None
+        calibrate(floats, counter, pictures, say, sampled)
     frozen = tables(counter, z_law)
     if clean is not None:
-        samples = calibrate(floats, counter, clean, say)
+        calibrate(floats, counter, clean, say, samples)
     add_small(floats, samples, say)
     out = integer_tensors(floats) | frozen
     decoder = Decoder(model.cfg, out, torch.device("cpu"))
