@@ -37,7 +37,7 @@ class ModelConfig:
 
     m: int = 768  # channels of y
     n_z: int = 96  # channels of z
-    c8: int = 128  # trunk width at 1/8
+    c8: int = 192  # trunk width at 1/8
     c16: int = 384  # trunk width at 1/16
     g_a_blocks8: int = 3
     g_a_blocks16: int = 5

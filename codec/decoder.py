@@ -21,7 +21,7 @@ from .integer import (
     hard_swish,
 )
 
-ENTROPY_BITS = 7  # activations of h_s and the context, mu and y_hat are at 2^-7
+ENTROPY_BITS = 7  # activations of h_s, mu and y_hat are at 2^-7
 SYNTHESIS_BITS = 9  # activations of g_s are at 2^-9
 PIXEL_BITS = 4  # the last layers give sixteenths of a grey level
 Z_MAX = 127  # z symbols lie in [-127, 127]

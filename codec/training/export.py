@@ -23,13 +23,13 @@ from ..integer import FLOAT32_EXACT
 from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, write_model
 from ..model import Model
 from .data import whole_cells
-from .floats import Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
+from .floats import CONTEXT_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
 from .small import Sample, add_small, cut_samples
 from .tables import Counter, tables, z_prior
 
 MARGIN = 1.5  # clamps lie this far beyond the largest activation that calibration met
 WEIGHT_BITS = 14  # at most, so that weights fit 16 bits
-ENOUGH_BITS = 6  # a layer whose largest weight float32 would leave fewer bits goes to float64
+ENOUGH_BITS = 8  # a layer whose largest weight float32 would leave fewer bits goes to float64
 #: These layers carry the picture itself, so their weights get all bits whatever the type.
 FINE_LAYERS = graph.PIXEL_SIDES.keys() - {"g_s.leave"}
 
@@ -93,7 +93,8 @@ class ExportOps:
         return x.clamp(min=2.0 ** (self.bits - 1))
 
     def clamp(self, name: str, x: Tensor) -> Tensor:
-        high = torch.ceil(self.floats.ranges[name] * MARGIN * 2.0**self.bits).clamp(min=1.0)
+        bits = CONTEXT_BITS if name.startswith("context.blocks.") else self.bits
+        high = torch.ceil(self.floats.ranges[name] * MARGIN * 2.0**bits).clamp(min=1.0)
         self.out[f"{name}.high"] = _integers(high, torch.int32)
         return high.expand(x.shape[0], x.shape[1], -1)
 
