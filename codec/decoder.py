@@ -21,7 +21,7 @@ from .integer import (
     hard_swish,
 )
 
-ENTROPY_BITS = 7  # activations of h_s, mu and y_hat are at 2^-7
+ENTROPY_BITS = 7  # mu and y_hat are at 2^-7
 SYNTHESIS_BITS = 9  # activations of g_s are at 2^-9
 PIXEL_BITS = 4  # the last layers give sixteenths of a grey level
 Z_MAX = 127  # z symbols lie in [-127, 127]
@@ -135,7 +135,7 @@ class Decoder:
         return entropy, synthesis
 
     def features(self, z_hat: Tensor, quality: int) -> Tensor:
-        """z_hat (H/64, W/64, N) integers to features (H/16, W/16, C_h) at 2^-7."""
+        """z_hat (H/64, W/64, N) integers to features (H/16, W/16, C_h)."""
         return graph.h_s(self.entropy, z_hat, quality)
 
     def step(self, step: int, feature: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,24 +18,28 @@ from torch import Tensor
 from .. import coding, graph
 from ..choice import error_cost
 from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
-from ..decoder import ENTROPY_BITS, GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
+from ..decoder import GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
 from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, write_model
 from ..model import Model
 from .data import whole_cells
-from .floats import CONTEXT_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
+from .floats import HIDDEN_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
+from .rounding import Moments, round_weights
 from .small import Sample, add_small, cut_samples
 from .tables import Counter, tables, z_prior
 
 MARGIN = 1.5  # clamps lie this far beyond the largest activation that calibration met
 WEIGHT_BITS = 14  # at most, so that weights fit 16 bits
-ENOUGH_BITS = 8  # a layer whose largest weight float32 would leave fewer bits goes to float64
+#: A layer goes to float64 when float32 would leave a row's largest weight fewer bits than these: in
+#: the entropy path, where what is lost costs bits, and in the synthesis, which bears a lot.
+ENTROPY_ENOUGH = 8
+SYNTHESIS_ENOUGH = 4
 #: These layers carry the picture itself, so their weights get all bits whatever the type.
 FINE_LAYERS = graph.PIXEL_SIDES.keys() - {"g_s.leave"}
 
 
-def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Tensor:
+def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, enough: int, fine: bool) -> Tensor:
     """The most fractional bits of each output channel's weights, as the bounds allow."""
     rows = layer.weight.abs().flatten(1)
     largest = rows.amax(1).clamp(min=2.0**-20)
@@ -42,9 +47,8 @@ def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Te
     bias = layer.bias.abs().reshape(-1, len(rows)).amax(0) * 2.0**in_bits
     worst = (rows.sum(1) * amax if layer.weight.dim() == 3 else rows @ amax) + bias
     fits = torch.floor(torch.log2(0.98 * FLOAT32_EXACT / worst.clamp(min=2.0**-20)))
-    bits = torch.minimum(limit, fits)
-    enough = torch.minimum(limit, torch.log2(2**ENOUGH_BITS / largest).floor())
-    bits = limit if fine else torch.where(bits < enough, limit, bits)
+    least = torch.minimum(limit, torch.log2(2**enough / largest).floor())
+    bits = limit if fine else torch.where(fits < least, limit, torch.minimum(limit, fits))
     # where weights are next to nothing, the bias sets what fits 32 bits
     bits = torch.minimum(bits, torch.floor(torch.log2(0.98 * 2**31 / bias.clamp(min=2.0**-20))))
     # the shift is in_bits + bits - out_bits, from 1 to 40
@@ -52,12 +56,45 @@ def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, fine: bool) -> Te
     return torch.minimum(bits, torch.tensor(40.0 - in_bits + layer.out_bits))
 
 
+class Rounded(NamedTuple):
+    """A layer in integers, held as float64."""
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+def _rounded(layer: FloatLayer, in_bits: int, fraction: Tensor, moments: Moments | None) -> Rounded:
+    """A layer's integers with that many fractional bits in each row's weights: the nearest, or
+    with `moments` of its inputs those that serve it best.
+    """
+    scale = torch.exp2(fraction)
+    weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+    bias = layer.bias * scale
+    if moments is None:
+        whole = torch.floor(weight + 0.5)
+    else:
+        whole = round_weights(weight, moments.covariance())
+        bias = bias + (weight - whole) @ moments.mean()
+    bias = torch.floor(bias * 2.0**in_bits + 0.5)
+    return Rounded(whole, bias, in_bits + fraction - layer.out_bits)
+
+
+def _bound(layer: Rounded, amax: Tensor) -> Tensor:
+    """What no partial sum (out,) of a layer exceeds for inputs of at most `amax`."""
+    size = layer.weight.abs()
+    sums = size.flatten(1).sum(1) * amax if size.dim() == 3 else size @ amax
+    bias = layer.bias.abs().reshape(-1, len(size)).amax(0)
+    return sums + bias + torch.exp2(layer.shift - 1)
+
+
 class ExportOps:
     """Reads the graph on bounds and writes integer layers as it goes."""
 
-    def __init__(self, floats: FloatOps, bits: int, out: dict[str, Tensor]) -> None:
-        self.floats, self.bits, self.out = floats, bits, out
+    def __init__(self, floats: FloatOps, bits: int, enough: int, out: dict[str, Tensor]) -> None:
+        self.floats, self.bits, self.enough, self.out = floats, bits, enough, out
         self.inputs: dict[str, Tensor] = {}
+        self.rounded: dict[str, tuple[Tensor, Rounded]] = {}
 
     def layer(self, name: str, x: Tensor, quality: int = 0, *, depthwise: bool = False) -> Tensor:
         layer = self.floats.layers[name]
@@ -65,14 +102,10 @@ class ExportOps:
         if name in self.inputs:
             amax = torch.maximum(amax, self.inputs[name])
         self.inputs[name] = amax
-        in_bits = input_bits(name)
-        fraction = _pick_shift(layer, amax, in_bits, name in FINE_LAYERS)
-        scale = torch.exp2(fraction)
-        weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
-        bias = layer.bias * scale * 2.0**in_bits
+        weight, bias, shift = self._round(name, amax)
         self.out[f"{name}.weight"] = _integers(weight, torch.int16)
         self.out[f"{name}.bias"] = _integers(bias, torch.int32)
-        self.out[f"{name}.shift"] = _integers(in_bits + fraction - layer.out_bits, torch.int8)
+        self.out[f"{name}.shift"] = _integers(shift, torch.int8)
         high = torch.maximum(layer.high.abs(), layer.low.abs()) * MARGIN
         unit = 2.0**layer.out_bits
         high = torch.ceil(high * unit).clamp(min=1.0)
@@ -89,12 +122,28 @@ class ExportOps:
         self.out[f"{name}.high"] = _integers(high, torch.int32)
         return torch.maximum(high, -low).expand(x.shape[0], x.shape[1], -1)
 
+    def _round(self, name: str, amax: Tensor) -> Rounded:
+        """A layer's integers for inputs of at most `amax` (in,)."""
+        layer, in_bits = self.floats.layers[name], input_bits(name)
+        fraction = _pick_shift(layer, amax, in_bits, self.enough, name in FINE_LAYERS)
+        if name in self.rounded and bool((self.rounded[name][0] == amax).all()):
+            return self.rounded[name][1]
+        for _ in range(8):
+            near = _rounded(layer, in_bits, fraction, None)
+            best = _rounded(layer, in_bits, fraction, layer.moments)
+            # what makes errors good can make sums larger than float32 holds
+            over = (_bound(best, amax) > FLOAT32_EXACT) & (_bound(near, amax) <= FLOAT32_EXACT)
+            if not bool(over.any()):
+                break
+            fraction = fraction - over.double()
+        self.rounded[name] = amax, best
+        return best
+
     def act(self, x: Tensor) -> Tensor:
         return x.clamp(min=2.0 ** (self.bits - 1))
 
     def clamp(self, name: str, x: Tensor) -> Tensor:
-        bits = CONTEXT_BITS if name.startswith("context.blocks.") else self.bits
-        high = torch.ceil(self.floats.ranges[name] * MARGIN * 2.0**bits).clamp(min=1.0)
+        high = torch.ceil(self.floats.ranges[name] * MARGIN * 2.0**self.bits).clamp(min=1.0)
         self.out[f"{name}.high"] = _integers(high, torch.int32)
         return high.expand(x.shape[0], x.shape[1], -1)
 
@@ -115,14 +164,14 @@ def linear_reach(model: Model) -> Tensor:
 def integer_tensors(floats: FloatDecoder) -> dict[str, Tensor]:
     """The decoder file's layers from a calibrated float decoder."""
     cfg, out = floats.cfg, dict[str, Tensor]()
-    entropy = ExportOps(floats.ops, ENTROPY_BITS, out)
+    entropy = ExportOps(floats.ops, HIDDEN_BITS, ENTROPY_ENOUGH, out)
     z = torch.full((1, 1, cfg.n_z), float(Z_MAX))
     for _ in range(2):  # the second time with the widest inputs of shared blocks
         feature = graph.h_s(entropy, z, 0)
         y_hat = torch.full((*feature.shape[:2], cfg.m), float(Y_MAX))
         for step in range(len(STEP_XOR)):
             graph.context(entropy, cfg, step, feature, y_hat if step else None)
-    synthesis = ExportOps(floats.ops, SYNTHESIS_BITS, out)
+    synthesis = ExportOps(floats.ops, SYNTHESIS_BITS, SYNTHESIS_ENOUGH, out)
     # calibration meets few patterns of pixels, which the linear ends alone can do well
     reach = linear_reach(floats.model).double()
     floats.ops.ranges["g_s.input"] = torch.maximum(floats.ops.ranges["g_s.input"], reach)
@@ -181,6 +230,9 @@ def export(
     """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
+    for name, layer in floats.ops.layers.items():
+        if name not in FINE_LAYERS:
+            layer.observe()
     counter, z_law = Counter(model.cfg.n_z), z_prior(prior, model.cfg.n_z)
     # Tables decide what the encoder chooses, and what it chooses makes the tables: from the laws
     # of training, two rounds settle that.

@@ -13,12 +13,13 @@ from ..config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS
 from ..decoder import ENTROPY_BITS, PIXEL_BITS, SYNTHESIS_BITS
 from ..layers import Depthwise, EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
 from ..model import INDEX_GAIN, INDEX_START, Y_UNIT, Model
+from .rounding import Moments
 
 #: q of each quality index
 Q_AT = torch.linspace(0, 1, QUALITY_LEVELS)
-#: Fractional bits of what a context step holds between its first layers and its heads. How large it
-#: is means nothing to the format; with 2^-7, as of y_hat, files were 1 % larger.
-CONTEXT_BITS = 10
+#: Fractional bits of what h_s and the context steps hold before the heads. How large it is means
+#: nothing to the format; with 2^-7, as of y_hat, files were 1 % larger.
+HIDDEN_BITS = 10
 GREY = 255.0  # grey levels in the float model's range of pixels
 
 Convolution = Pointwise | PointwiseQ | Depthwise
@@ -34,6 +35,12 @@ class FloatLayer:
         self.out_bits = out_bits
         self.low = torch.zeros(self.weight.shape[0], dtype=torch.float64)
         self.high = torch.zeros(self.weight.shape[0], dtype=torch.float64)
+        self.moments: Moments | None = None
+
+    def observe(self) -> None:
+        """Takes the moments of what it is given from now on, unless it is depthwise."""
+        if self.weight.dim() == 2:
+            self.moments = Moments(self.weight.shape[1])
 
     def __call__(self, x: Tensor, quality: int) -> Tensor:
         bias = self.bias[quality] if self.bias.dim() == 2 else self.bias
@@ -45,6 +52,8 @@ class FloatLayer:
             out = out.permute(1, 2, 0)
         else:
             out = x @ self.weight.t() + bias
+            if self.moments is not None:
+                self.moments.add(x)
         if self.relu:
             out = out.relu()
         self.low = torch.minimum(self.low, out.amin((0, 1)))
@@ -137,26 +146,27 @@ def foldings(model: Model) -> dict[str, Folding]:
     def add(name: str, module: Convolution, bits: int, **how: Any) -> None:
         table[name] = _fold(module, bits, **how)
 
-    def entropy_block(name: str, block: EntropyBlock, bits: int = ENTROPY_BITS) -> None:
-        add(f"{name}.w1", block.w1, bits, relu=True)
-        add(f"{name}.dw", block.dw, bits, relu=True)
-        add(f"{name}.w2", block.w2, bits)
+    def entropy_block(name: str, block: EntropyBlock) -> None:
+        add(f"{name}.w1", block.w1, HIDDEN_BITS, relu=True)
+        add(f"{name}.dw", block.dw, HIDDEN_BITS, relu=True)
+        add(f"{name}.w2", block.w2, HIDDEN_BITS)
 
     h_s = model.h_s
-    add("h_s.enter", h_s.enter, ENTROPY_BITS)
+    add("h_s.enter", h_s.enter, HIDDEN_BITS)
     for name in ("block64", "block32", "block16"):
         entropy_block(f"h_s.{name}", getattr(h_s, name))
-    add("h_s.up32", h_s.up32, ENTROPY_BITS)
-    add("h_s.up16", h_s.up16, ENTROPY_BITS)
+    add("h_s.up32", h_s.up32, HIDDEN_BITS)
+    add("h_s.up16", h_s.up16, HIDDEN_BITS)
     context = model.context
     for step, enter in enumerate(context.enter):
         assert isinstance(enter, Pointwise)
         units = torch.ones(enter.weight.shape[1])
-        units[model.cfg.c_h :] = Y_UNIT
-        add(f"context.enter.{step}", enter, CONTEXT_BITS, inputs=units)
+        # y_hat is at 2^-7 beside features at 2^-10: its integers pass for those of y_hat / 8
+        units[model.cfg.c_h :] = Y_UNIT * (1 << HIDDEN_BITS - ENTROPY_BITS)
+        add(f"context.enter.{step}", enter, HIDDEN_BITS, inputs=units)
     for i, block in enumerate(context.blocks):
         assert isinstance(block, EntropyBlock)
-        entropy_block(f"context.blocks.{i}", block, CONTEXT_BITS)
+        entropy_block(f"context.blocks.{i}", block)
     # mu comes out at 2^-7 and the index as an integer: in one number format, 2^-7 of 64 levels
     each = model.cfg.m // GROUPS
     unit = float(1 << ENTROPY_BITS)
@@ -204,9 +214,7 @@ def input_bits(name: str) -> int:
     """Fractional bits of what a layer of the decoder is given."""
     if name == "h_s.enter":
         return 0  # z_hat
-    if name.startswith(("context.blocks.", "context.head.")):
-        return CONTEXT_BITS
-    return SYNTHESIS_BITS if name.startswith("g_s.") else ENTROPY_BITS
+    return SYNTHESIS_BITS if name.startswith("g_s.") else HIDDEN_BITS
 
 
 class FloatDecoder:
@@ -223,8 +231,8 @@ class FloatDecoder:
         return graph.h_s(self.ops, z_hat, quality)
 
     def step(self, step: int, feature: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        # y_hat travels in units of 2^-7, as in the integer decoder
-        known = y_hat.double() / (1 << ENTROPY_BITS) if step else None
+        # y_hat travels in units of 2^-7, as in the integer decoder; a step takes it for 2^-10
+        known = y_hat.double() / (1 << HIDDEN_BITS) if step else None
         mu, index = graph.context(self.ops, self.cfg, step, feature, known).chunk(2, dim=3)
         unit = float(1 << ENTROPY_BITS)
         index = torch.floor(index * unit + 0.5).clamp(0, SCALE_LEVELS - 1)
