@@ -102,9 +102,9 @@ def test_a_region_is_that_part_of_the_picture(folder: Path, data: bytes) -> None
 
 
 def test_a_region_needs_only_its_tiles(folder: Path, codec: aec.Codec, data: bytes) -> None:
-    far, near = "0,0,20,20", "130,130,20,20"  # the damaged tile is far enough from the first
+    far, near = "0,0,10,10", "130,130,20,20"  # the damaged tile is far enough from the first
     aec_run("decompress", "bad.aec", "-o", "a.png", "--region", far)
-    assert np.array_equal(pixels("a.png"), np.asarray(codec.decompress(data))[:20, :20])
+    assert np.array_equal(pixels("a.png"), np.asarray(codec.decompress(data))[:10, :10])
     aec_run("decompress", "bad.aec", "-o", "b.png", "--region", near, code=4)
     aec_run("decompress", "bad.aec", "-o", "b.png", code=4)
     assert not Path("b.png").exists()
