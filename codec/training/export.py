@@ -124,10 +124,10 @@ class ExportOps:
 
     def _round(self, name: str, amax: Tensor) -> Rounded:
         """A layer's integers for inputs of at most `amax` (in,)."""
+        if name in self.rounded and torch.equal(self.rounded[name][0], amax):
+            return self.rounded[name][1]
         layer, in_bits = self.floats.layers[name], input_bits(name)
         fraction = _pick_shift(layer, amax, in_bits, self.enough, name in FINE_LAYERS)
-        if name in self.rounded and bool((self.rounded[name][0] == amax).all()):
-            return self.rounded[name][1]
         for _ in range(8):
             near = _rounded(layer, in_bits, fraction, None)
             best = _rounded(layer, in_bits, fraction, layer.moments)
