@@ -41,8 +41,9 @@ DECODER_TYPES = {
     "reach": torch.int16,
     "canary": torch.int32,
 }
-#: Types in the encoder file. Layers were trained in bfloat16, which is coarser than float16.
-ENCODER_TYPES = (torch.float16, torch.float32)
+#: Weights in the encoder file are whole numbers of 8 bits and a scale a row (`pack_encoder`).
+INT8_MAX = 127
+WEIGHT, SCALE = ".weight", ".scale"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Weights:
     cfg: ModelConfig
     model_id: bytes  # the first 8 bytes of the SHA-256 of the decoder file
     decoder: dict[str, Tensor]
-    encoder: dict[str, Tensor]  # float32, whatever the file has
+    encoder: dict[str, Tensor]  # float32
     y_tables: list[Table]  # table t serves index t + 1
     z_tables: list[list[Table]]  # by band of qualities, one a channel
     canary: tuple[int, int]
@@ -127,6 +128,48 @@ def _config(manifest: dict[str, object]) -> ModelConfig:
         raise ModelIntegrityError(f"the manifest's config does not fit: {error}") from error
 
 
+def pack_encoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the encoder file has for float tensors: each `weight` (out, ...) as int8 with a `scale`
+    (out,) beside it, as its rows are next to none the worse for that; all else in float32.
+    """
+    out = {}
+    for name, tensor in tensors.items():
+        if name.endswith(WEIGHT):
+            rows = tensor.float().flatten(1)
+            scale = (rows.abs().amax(1) / INT8_MAX).clamp(min=torch.finfo(torch.float32).tiny)
+            whole = (rows / scale[:, None]).round().to(torch.int8)
+            out[name] = whole.view_as(tensor).contiguous()
+            out[name.removesuffix(WEIGHT) + SCALE] = scale
+        else:
+            out[name] = tensor.float().contiguous().clone()
+    return out
+
+
+def _unpack_encoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `pack_encoder`, but for the rounding; raises ModelIntegrityError."""
+    out = {}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) + WEIGHT in tensors:
+            continue
+        if tensor.dtype == torch.int8 and name.endswith(WEIGHT):
+            scale = tensors.get(name.removesuffix(WEIGHT) + SCALE, torch.zeros(0))
+            if scale.shape != tensor.shape[:1]:
+                raise ModelIntegrityError(f"encoder tensor {name} has no scale for each row")
+            _check_float(name, scale)
+            tensor = tensor.float() * scale.view(-1, *[1] * (tensor.dim() - 1))
+        _check_float(name, tensor)
+        out[name] = tensor
+    return out
+
+
+def _check_float(name: str, tensor: Tensor) -> None:
+    if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
+        raise ModelIntegrityError(
+            f"encoder tensor {name} is not finite float32; a model that another version of aec "
+            "exported has to be exported again"
+        )
+
+
 def load_weights(model: Path | None = None) -> Weights:
     """Reads a model, a folder or a file, by default the one in the package.
 
@@ -149,16 +192,13 @@ def load_weights(model: Path | None = None) -> Weights:
                 f"{folder / name} has SHA-256 {found}, its manifest says {expected}; reinstall it"
             )
     decoder = _tensors(contents[DECODER_FILE], folder / DECODER_FILE)
-    encoder = _tensors(contents[ENCODER_FILE], folder / ENCODER_FILE)
+    encoder = _unpack_encoder(_tensors(contents[ENCODER_FILE], folder / ENCODER_FILE))
     for name, tensor in decoder.items():
         expected_type = DECODER_TYPES.get(name.rpartition(".")[2])
         if tensor.dtype != expected_type:
             raise ModelIntegrityError(
                 f"decoder tensor {name} is {tensor.dtype}, expected {expected_type}"
             )
-    for name, tensor in encoder.items():
-        if tensor.dtype not in ENCODER_TYPES or not bool(torch.isfinite(tensor).all()):
-            raise ModelIntegrityError(f"encoder tensor {name} is not finite float16 or float32")
     cfg = _config(manifest)
     try:
         tables = {
@@ -184,7 +224,7 @@ def load_weights(model: Path | None = None) -> Weights:
         cfg=cfg,
         model_id=bytes.fromhex(digests[DECODER_FILE])[:MODEL_ID_BYTES],
         decoder=decoder,
-        encoder={name: tensor.float() for name, tensor in encoder.items()},
+        encoder=encoder,
         y_tables=tables["y"],
         z_tables=[tables["z"][b * cfg.n_z :][: cfg.n_z] for b in range(Z_BANDS)],
         canary=(first, second),

@@ -16,7 +16,7 @@ import torch
 
 import aec
 from aec.codec.config import ModelConfig
-from aec.codec.loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
+from aec.codec.loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, pack_encoder
 from aec.codec.model import Model
 
 Tensors = dict[str, torch.Tensor]
@@ -70,7 +70,8 @@ def _sound() -> Path:
     torch.manual_seed(0)
     state = Model(small_config()).state_dict()
     names = ("g_a.", "h_a.", "log_gain.")
-    folder.write(ENCODER_FILE, {k: v.clone() for k, v in state.items() if k.startswith(names)})
+    encoder = {k: v for k, v in state.items() if k.startswith(names)}
+    folder.write(ENCODER_FILE, pack_encoder(encoder))
     return made
 
 

@@ -102,7 +102,7 @@ def small_model(folder: Path, seed: int = 3) -> Path:
     import torch
 
     from aec.codec.config import ModelConfig
-    from aec.codec.loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE
+    from aec.codec.loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, pack_encoder
     from aec.codec.model import Model
 
     config = ModelConfig(**random_weights.SMALL_CONFIG, g_a_blocks8=1, g_a_blocks16=1, knots=3)
@@ -111,11 +111,9 @@ def small_model(folder: Path, seed: int = 3) -> Path:
     parts = ("g_a.", "h_a.", "log_gain.")
     tensors: dict[str, dict[str, Any]] = {
         DECODER_FILE: {name: torch.from_numpy(t) for name, t in decoder.items()},
-        ENCODER_FILE: {
-            name: tensor.clone()
-            for name, tensor in Model(config).state_dict().items()
-            if name.startswith(parts)
-        },
+        ENCODER_FILE: pack_encoder(
+            {k: v for k, v in Model(config).state_dict().items() if k.startswith(parts)}
+        ),
     }
     digests = {}
     for name, content in tensors.items():

@@ -276,24 +276,34 @@ def numbers_of_another_training(folder: Folder, name: str) -> None:
 
 @damage(
     ModelIntegrityError,
-    "is not finite float16 or float32",
+    "is not finite float32",
     *[("log_gain.table", value) for value in (np.nan, np.inf, -np.inf)],
     ("g_a.shortcut", np.nan),
+    ("h_a.enter.scale", np.nan),
 )
 def unusable_encoder_number(folder: Folder, name: str, value: float) -> None:
     tensors = folder.tensors(ENCODER_FILE)
-    tensors[name].view(-1)[5] = value
+    tensors[name].view(-1)[-1] = value
     folder.write(ENCODER_FILE, tensors)
 
 
 @damage(
     ModelIntegrityError,
-    "is not finite float16 or float32",
-    *[(dtype,) for dtype in (torch.float64, torch.bfloat16, torch.int32)],
+    "is not finite float32",
+    *[(dtype,) for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.int32)],
 )
 def encoder_tensor_of_another_type(folder: Folder, dtype: torch.dtype) -> None:
     tensors = folder.tensors(ENCODER_FILE)
     tensors["h_a.enter.weight"] = tensors["h_a.enter.weight"].to(dtype)
+    folder.write(ENCODER_FILE, tensors)
+
+
+@damage(ModelIntegrityError, "has no scale for each row", ("missing",), ("short",))
+def encoder_scales_that_do_not_fit(folder: Folder, how: str) -> None:
+    tensors = folder.tensors(ENCODER_FILE)
+    scale = tensors.pop("h_a.enter.scale")
+    if how == "short":
+        tensors["h_a.enter.scale"] = scale[:-1].contiguous()
     folder.write(ENCODER_FILE, tensors)
 
 
@@ -309,7 +319,7 @@ def encoder_tensors_that_do_not_fit(folder: Folder, how: str) -> None:
     else:
         old = tensors.pop("h_a.enter.weight")
         if how == "shape":
-            tensors["h_a.enter.weight"] = old[:-1].contiguous()
+            tensors["h_a.enter.weight"] = old[:, :-1].contiguous()
     folder.write(ENCODER_FILE, tensors)
 
 

@@ -21,7 +21,7 @@ from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
-from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, write_model
+from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, pack_encoder, write_model
 from ..model import Model
 from .data import whole_cells
 from .floats import HIDDEN_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
@@ -251,11 +251,7 @@ def export(
         crcs = np.array(canary(decoder), dtype=np.uint32).astype(np.int32)
     out["canary"] = torch.from_numpy(crcs)
     names = ("g_a.", "h_a.", "log_gain.")
-    encoder = {
-        k: (v.half() if k.endswith(".weight") else v).contiguous().clone()
-        for k, v in model.state_dict().items()
-        if k.startswith(names)
-    }
+    encoder = pack_encoder({k: v for k, v in model.state_dict().items() if k.startswith(names)})
     files = {
         name: save(dict(sorted(tensors.items())))
         for name, tensors in ((DECODER_FILE, out), (ENCODER_FILE, encoder))
