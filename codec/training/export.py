@@ -24,7 +24,7 @@ from ..integer import FLOAT32_EXACT
 from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, pack_encoder, write_model
 from ..model import Model
 from .data import whole_cells
-from .floats import HIDDEN_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
+from .floats import FINE_LAYERS, HIDDEN_BITS, Q_AT, FloatDecoder, FloatLayer, FloatOps, input_bits
 from .rounding import Moments, round_weights
 from .small import Sample, add_small, cut_samples
 from .tables import Counter, tables, z_prior
@@ -35,17 +35,27 @@ WEIGHT_BITS = 14  # at most, so that weights fit 16 bits
 #: the entropy path, where what is lost costs bits, and in the synthesis, which bears a lot.
 ENTROPY_ENOUGH = 8
 SYNTHESIS_ENOUGH = 4
-#: These layers carry the picture itself, so their weights get all bits whatever the type.
-FINE_LAYERS = graph.PIXEL_SIDES.keys() - {"g_s.leave"}
+
+
+def _sums(weight: Tensor, amax: Tensor) -> Tensor:
+    """What the sums (out,) of a layer do not exceed, but for its bias, for inputs of at most
+    `amax` (in,).
+    """
+    size = weight.abs()
+    return size.flatten(1).sum(1) * amax if size.dim() == 3 else size @ amax
+
+
+def _largest_bias(bias: Tensor, out: int) -> Tensor:
+    """The largest magnitude (out,) of a bias (out,) or (256, out)."""
+    return bias.abs().reshape(-1, out).amax(0)
 
 
 def _pick_shift(layer: FloatLayer, amax: Tensor, in_bits: int, enough: int, fine: bool) -> Tensor:
     """The most fractional bits of each output channel's weights, as the bounds allow."""
-    rows = layer.weight.abs().flatten(1)
-    largest = rows.amax(1).clamp(min=2.0**-20)
+    largest = layer.weight.abs().flatten(1).amax(1).clamp(min=2.0**-20)
     limit = torch.floor(torch.log2((2**WEIGHT_BITS) / largest))
-    bias = layer.bias.abs().reshape(-1, len(rows)).amax(0) * 2.0**in_bits
-    worst = (rows.sum(1) * amax if layer.weight.dim() == 3 else rows @ amax) + bias
+    bias = _largest_bias(layer.bias, len(largest)) * 2.0**in_bits
+    worst = _sums(layer.weight, amax) + bias
     fits = torch.floor(torch.log2(0.98 * FLOAT32_EXACT / worst.clamp(min=2.0**-20)))
     least = torch.minimum(limit, torch.log2(2**enough / largest).floor())
     bits = limit if fine else torch.where(fits < least, limit, torch.minimum(limit, fits))
@@ -82,10 +92,8 @@ def _rounded(layer: FloatLayer, in_bits: int, fraction: Tensor, moments: Moments
 
 def _bound(layer: Rounded, amax: Tensor) -> Tensor:
     """What no partial sum (out,) of a layer exceeds for inputs of at most `amax`."""
-    size = layer.weight.abs()
-    sums = size.flatten(1).sum(1) * amax if size.dim() == 3 else size @ amax
-    bias = layer.bias.abs().reshape(-1, len(size)).amax(0)
-    return sums + bias + torch.exp2(layer.shift - 1)
+    bias = _largest_bias(layer.bias, len(layer.weight))
+    return _sums(layer.weight, amax) + bias + torch.exp2(layer.shift - 1)
 
 
 class ExportOps:
@@ -230,9 +238,7 @@ def export(
     """
     model = model.cpu().float().eval()
     floats = FloatDecoder(model)
-    for name, layer in floats.ops.layers.items():
-        if name not in FINE_LAYERS:
-            layer.observe()
+    floats.ops.observe()
     counter, z_law = Counter(model.cfg.n_z), z_prior(prior, model.cfg.n_z)
     # Tables decide what the encoder chooses, and what it chooses makes the tables: from the laws
     # of training, two rounds settle that.

@@ -21,6 +21,8 @@ Q_AT = torch.linspace(0, 1, QUALITY_LEVELS)
 #: nothing to the format; with 2^-7, as of y_hat, files were 1 % larger.
 HIDDEN_BITS = 10
 GREY = 255.0  # grey levels in the float model's range of pixels
+#: These layers carry the picture itself, so their weights get all bits whatever the type.
+FINE_LAYERS = graph.PIXEL_SIDES.keys() - {"g_s.leave"}
 
 Convolution = Pointwise | PointwiseQ | Depthwise
 
@@ -36,11 +38,6 @@ class FloatLayer:
         self.low = torch.zeros(self.weight.shape[0], dtype=torch.float64)
         self.high = torch.zeros(self.weight.shape[0], dtype=torch.float64)
         self.moments: Moments | None = None
-
-    def observe(self) -> None:
-        """Takes the moments of what it is given from now on, unless it is depthwise."""
-        if self.weight.dim() == 2:
-            self.moments = Moments(self.weight.shape[1])
 
     def __call__(self, x: Tensor, quality: int) -> Tensor:
         bias = self.bias[quality] if self.bias.dim() == 2 else self.bias
@@ -67,6 +64,14 @@ class FloatOps:
     def __init__(self, layers: dict[str, FloatLayer]) -> None:
         self.layers = layers
         self.ranges: dict[str, Tensor] = {}
+
+    def observe(self) -> None:
+        """Layers take the moments of what they are given from now on: those whose weights are
+        rounded by them, so neither those with all bits nor the depthwise ones.
+        """
+        for name, layer in self.layers.items():
+            if name not in FINE_LAYERS and layer.weight.dim() == 2:
+                layer.moments = Moments(layer.weight.shape[1])
 
     def layer(self, name: str, x: Tensor, quality: int = 0, *, depthwise: bool = False) -> Tensor:
         return self.layers[name](x, quality)

@@ -71,9 +71,7 @@ def add_small(floats: FloatDecoder, samples: list[Sample], say: Callable[[str], 
         small = Small(data)
         small.learn(data, say)
     ops = FloatOps(small.layers(data))
-    for name, layer in ops.layers.items():
-        if name.startswith("g_s.small."):
-            layer.observe()
+    ops.observe()
     with torch.inference_mode():
         for f, u in zip(data.f, data.u, strict=True):
             for scale in SCALES[1:]:
