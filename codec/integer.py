@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..format.errors import ModelIntegrityError
 from .config import QUALITY_LEVELS
+from .layers import by_row
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
@@ -76,7 +77,7 @@ class IntLinear:
         #: largest output magnitude of each channel, for the layer that follows
         self.amax = torch.maximum(low.abs(), high.abs())
         scale = torch.from_numpy(np.ldexp(1.0, -shift.numpy()))  # (out,), float64
-        weight = weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))
+        weight = weight.double() * by_row(scale, weight)
         self.weight = (weight[:, None] if depthwise else weight.t()).to(self.dtype).contiguous()
         self.bias = (bias.double() * scale + 0.5).to(self.dtype)
         self.low, self.high = low.to(self.dtype), high.to(self.dtype)

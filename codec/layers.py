@@ -11,6 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def by_row(values: Tensor, weight: Tensor) -> Tensor:
+    """Values (out,) or () of the rows of a weight (out, ...), in a shape that multiplies it."""
+    return values.reshape(-1, *[1] * (weight.dim() - 1))
+
+
 class Pointwise(nn.Module):
     """A 1x1 convolution, (B, in, H, W) to (B, out, H, W)."""
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..format.errors import ModelIntegrityError, ModelNotFoundError
 from .config import SCALE_LEVELS, Z_BANDS, ModelConfig
 from .entropy import Table, make_tables
+from .layers import by_row
 
 DECODER_FILE = "decoder.safetensors"
 ENCODER_FILE = "encoder.safetensors"
@@ -156,7 +157,7 @@ def _unpack_encoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if scale.shape != tensor.shape[:1]:
                 raise ModelIntegrityError(f"encoder tensor {name} has no scale for each row")
             _check_float(name, scale)
-            tensor = tensor.float() * scale.view(-1, *[1] * (tensor.dim() - 1))
+            tensor = tensor.float() * by_row(scale, tensor)
         _check_float(name, tensor)
         out[name] = tensor
     return out

@@ -65,6 +65,11 @@ class Frame:
         return self.type[0].isupper()
 
     @property
+    def head(self) -> bytes:
+        """The bytes before the payload."""
+        return self.length.to_bytes(4, "little") + self.type.encode()
+
+    @property
     def end(self) -> int:
         """Offset after the payload, where the CRC stands."""
         return self.offset + FRAME_SIZE + self.length

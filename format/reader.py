@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from .access import Access, FileAccess, MemoryAccess, Source
-from .chunks import read_chunk
+from .chunks import FRAME_SIZE, read_chunk
 from .container import Tile
 from .errors import AecError, FormatError, TruncatedError
 from .header import HEADER_SIZE, parse_header
+from .index import Index
 from .lead import Lead, Place
 from .limits import DEFAULT_LIMITS, Limits
 from .payloads import check_plane, parse_tile, unnumbered
@@ -112,21 +113,33 @@ class PartReader:
         self.damage: list[AecError] = list(lead.damage)
         if not tolerant:
             return
-        if self._index is None and not self._places:
-            self._index, self._places = scan(self._access, self.header, lead, self._limits)
+        if not self._places and (self._index is None or self._moved(self._index)):
+            index, self._places = scan(self._access, self.header, lead, self._limits)
+            self._index = self._index or index
+        end = max((tile.after for _, tile in self._places.values()), default=0)
         if self._index:
-            end = self._index.end
-        else:
-            end = max((tile.after for _, tile in self._places.values()), default=0)
+            if any(place != self._index.frames(n) for n, place in self._places.items()):
+                self.damage.append(FormatError("the tiles are not where the index says"))
+            else:
+                end = self._index.end
         if end:
             self.damage += tail(self._access, end, self._limits)
 
+    def _moved(self, index: Index) -> bool:
+        """True unless every chunk of a tile begins where the index says, as where bytes are missing
+        before it.
+        """
+        try:
+            return any(frame.head != self._access.read(frame.offset, FRAME_SIZE) for frame in index)
+        except TruncatedError:
+            return True
+
     def _place(self, number: int) -> Place:
         self.header.grid.rect(number)  # there is a tile of this number
-        if self._index:
-            return self._index.frames(number)
         if number in self._places:
             return self._places[number]
+        if self._index:
+            return self._index.frames(number)
         size = self._access.size
         if any(isinstance(error, TruncatedError) for error in self.damage):
             raise TruncatedError(f"tile {number} is not in the {size} bytes left", offset=size)

@@ -1,4 +1,4 @@
-"""Tiles in a file whose index is lost, and what is wrong behind the tiles.
+"""Tiles in a file whose index is lost or not right any more, and what is wrong behind the tiles.
 
 A search for chunks costs what the bytes and not what their writer wants: the number of chunks that
 it looks at is bounded, and so is the sum of their lengths.
@@ -34,8 +34,8 @@ TYPE_SIZE = 4
 def scan(
     access: Access, header: Header, lead: Lead, limits: Limits
 ) -> tuple[Index | None, dict[int, Place]]:
-    """Returns the index when it stands somewhere else than lengths say, else the places of the
-    intact tiles, those that lost their alpha plane left out.
+    """Returns the index when `lead` has none and it stands somewhere else than lengths say, else
+    the places of the intact tiles, those that lost their alpha plane left out.
     """
     search = _Search(access)
     budget = 2 * access.size + READ_SIZE  # bytes: a sound file takes its own size
@@ -51,7 +51,7 @@ def scan(
         try:
             frame = read_frame(access, letters - TYPE_OFFSET, limits)
             number = _number(access, frame, header)
-            if number in places or (frame.type == TIDX and places):
+            if number in places or (frame.type == TIDX and (places or lead.index)):
                 continue
             budget -= frame.length
             if budget < 0:
@@ -68,6 +68,11 @@ def scan(
             continue
         if not header.flags & FLAG_ALPHA:
             places[number] = None, frame
+        elif lead.index:
+            if plane and plane[0] == number:
+                places[number] = plane[1], frame
+            elif not lead.index.planes[number]:
+                places[number] = None, frame
         elif plane and plane[0] == number and (plane[1].after == frame.offset or not number):
             places[number] = plane[1], frame
         elif header.tile_log2 and frame.offset in ends:

@@ -122,6 +122,29 @@ def test_an_index_behind_a_damaged_length_is_found():
     assert sorted(kept(PartReader(broken, tolerant=True))) == [0, 2, 3]
 
 
+@pytest.mark.spec("S-233", "S-235")
+@pytest.mark.parametrize("name", ["tiles", "planes"])
+@pytest.mark.parametrize("change", [-9, -1, 1, 300])
+def test_bytes_lost_or_gained_among_the_tiles(name, change):
+    """A transfer that drops or repeats bytes costs the tiles in which it does."""
+    data = FILES[name]
+    whole = read_file(data)
+    places = [
+        (int.from_bytes(chunk.payload[:4], "little"), chunk.offset, chunk.offset + size)
+        for chunk in walk_chunks(memoryview(data), HEADER_SIZE)
+        if chunk.type in ("ALPH", "TILE")
+        for size in [len(chunk.payload) + 12]
+    ]
+    for at in range(places[0][1], places[-1][2]):
+        until = at + max(-change, 0)
+        broken = data[:at] + bytes(max(change, 0)) + data[until:]
+        # between two chunks there may be more bytes
+        hit = {n for n, start, stop in places if start < max(until, at) and at < stop}
+        reader = PartReader(broken, tolerant=True)
+        assert kept(reader) == {n: whole.tiles[n] for n in range(4) if n not in hit}, at
+        assert reader.damage, at
+
+
 @pytest.mark.spec("S-232")
 def test_an_intact_chunk_that_is_not_known_is_refused():
     new = pack_chunk("NEWC", b"x")

@@ -21,6 +21,7 @@ from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
+from ..layers import by_row
 from ..loading import DECODER_FILE, ENCODER_FILE, MANIFEST_FILE, pack_encoder, write_model
 from ..model import Model
 from .data import whole_cells
@@ -79,7 +80,7 @@ def _rounded(layer: FloatLayer, in_bits: int, fraction: Tensor, moments: Moments
     with `moments` of its inputs those that serve it best.
     """
     scale = torch.exp2(fraction)
-    weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+    weight = layer.weight * by_row(scale, layer.weight)
     bias = layer.bias * scale
     if moments is None:
         whole = torch.floor(weight + 0.5)

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from .. import graph
 from ..config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS
 from ..decoder import ENTROPY_BITS, PIXEL_BITS, SYNTHESIS_BITS
-from ..layers import Depthwise, EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
+from ..layers import (
+    Depthwise,
+    EntropyBlock,
+    Pointwise,
+    PointwiseQ,
+    QualityTable,
+    TrunkBlock,
+    by_row,
+)
 from ..model import INDEX_GAIN, INDEX_START, Y_UNIT, Model
 from .rounding import Moments
 
@@ -124,8 +132,7 @@ class Folding(NamedTuple):
             fit_table(self.bias, bias)
 
     def _scale_rows(self) -> Tensor:
-        """`scale` in a shape that multiplies the rows of the weight."""
-        return torch.as_tensor(self.scale).reshape(-1, *[1] * (self.weight.dim() - 1))
+        return by_row(torch.as_tensor(self.scale), self.weight)
 
 
 def table_rows(table: QualityTable) -> Tensor:

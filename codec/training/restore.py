@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..decoder import GAIN_BITS, Z_MAX, Decoder
 from ..entropy import Table
+from ..layers import by_row
 from ..loading import Weights, load_weights
 from ..model import Encoder, Model
 from .floats import fit_table, foldings, input_bits
@@ -45,7 +46,7 @@ def _set_decoder(model: Model, weights: Weights) -> None:
             tensors[f"{name}.{part}"].double() for part in ("weight", "bias", "shift")
         )
         unit = torch.exp2(input_bits(name) - folding.bits - shift)  # of the weight, by row
-        weight = weight * unit.reshape(-1, *[1] * (weight.dim() - 1))
+        weight = weight * by_row(unit, weight)
         folding.unfold(weight, bias * unit * 2.0 ** -input_bits(name))
     gain = tensors["inverse_gain"].double() * 2.0**-GAIN_BITS
     fit_table(model.log_inverse_gain, torch.log(gain))
