@@ -217,7 +217,8 @@ class Codec:
 
         `region` is (left, top, width, height) in pixels: that part alone is decoded, and of a path
         or a seekable file no more is read than it takes. `scale` 2, 4 or 8 gives a picture smaller
-        by that much, cheaper than decoding it whole; a region then has to start at multiples of it.
+        by that much, cheaper than decoding it whole and averaging, and up to 2 dB further from the
+        original; a region then has to start at multiples of it.
         Raises FormatError for bytes that are no intact file, LimitError for too large pictures and
         too long work, ModelNotFoundError for files of other weights, BackendMismatchError when the
         symbols come out wrong though the file is intact, ValueError for a region or a scale that
