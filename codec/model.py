@@ -302,9 +302,17 @@ class Encoder(nn.Module):
         return torch.tensor([index / (QUALITY_LEVELS - 1)], device=device)
 
 
-def padded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H', W') in [0, 1], edges repeated to whole z cells."""
+def padded(
+    pixels: NDArray[np.uint8], device: torch.device, cells: tuple[int, int] | None = None
+) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H', W') in [0, 1], edges repeated to rows and columns of cells of
+    y, by default as many as whole z cells have.
+    """
     height, width = pixels.shape[:2]
+    if cells is None:
+        down, right = -height % Z_STRIDE, -width % Z_STRIDE
+    else:
+        down, right = cells[0] * Y_STRIDE - height, cells[1] * Y_STRIDE - width
     x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None]
     x = x.to(torch.float32) / 255
-    return F.pad(x, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")
+    return F.pad(x, (0, right, 0, down), mode="replicate")

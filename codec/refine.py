@@ -180,7 +180,7 @@ class Refiner:
             self.twin = TwinOps(decoder.pixels)
             self.y = y.clone()
             self.gain = (decoder.inverse_gain[quality] * 2.0**-GAIN_BITS).float()
-            self.picture = padded(pixels, y.device) * 255
+            self.picture = padded(pixels, y.device, (y.shape[0], y.shape[1])) * 255
             self.distortion = Distortion(self.picture)
             shortcut, _ = self.twin.layers["g_s.shortcut"]
             basis = shortcut.unflatten(1, (3, Y_STRIDE, Y_STRIDE))

@@ -21,11 +21,11 @@ from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
 from ..format.tiles import Grid
 from . import coding
 from .alpha import filled, pack_alpha
-from .config import Y_STRIDE, Z_STRIDE, ModelConfig
+from .config import Y_STRIDE, ModelConfig
 from .engine import Parts, Work
 from .model import padded
 from .pictures import PixelSource
-from .rects import CELLS_PER_Z, Rect, cell_pixels, cut, picture_cells, tile_cells, tile_rect
+from .rects import Rect, cell_pixels, cut, picture_cells, tile_cells, tile_rect
 from .refine import Refiner
 
 #: Up to here a picture is one tile.
@@ -50,9 +50,8 @@ def tile_log2(side: int | None, width: int, height: int) -> int:
 
 
 def overlap(cfg: ModelConfig) -> int:
-    """Pixels around a tile that its y depends on, in whole z cells."""
-    cells = cfg.g_a_blocks16 + -(-cfg.g_a_blocks8 // 2)
-    return -(-cells * Y_STRIDE // Z_STRIDE) * Z_STRIDE
+    """Cells of y around a tile on whose pixels its y depends."""
+    return cfg.g_a_blocks16 + -(-cfg.g_a_blocks8 // 2)
 
 
 def encode_tile(
@@ -68,8 +67,10 @@ def encode_tile(
     plane of alpha. The work begins with a call of `tick`, and so does each round.
     """
     rect = tile_rect(header.grid, number)
-    everything = Rect(0, 0, header.width, header.height)
-    seen = rect.grown(overlap(work.parts.decoder.cfg), everything)
+    cells = tile_cells(header.grid, number)
+    around = cells.grown(overlap(work.parts.decoder.cfg), picture_cells(header.grid))
+    mine = cells.beside(around)
+    seen = around.times(Y_STRIDE).clipped(Rect(0, 0, header.width, header.height))
     pixels = source.crop(*seen)
     alpha: bytes | None = None
     if header.flags & FLAG_ALPHA:
@@ -81,18 +82,17 @@ def encode_tile(
             alpha = pack_alpha(own)
     if header.flags & FLAG_GRAY:
         pixels = np.repeat(pixels, 3, axis=2)
-    cells = rect.covering(Z_STRIDE).times(CELLS_PER_Z)
-    mine = cells.beside(seen.covering(Y_STRIDE))
 
     def encode(parts: Parts) -> tuple[int, bytes]:
-        around = parts.encoder.analysis(padded(pixels, parts.device), header.quality)
-        y = around[mine]
+        x = padded(pixels, parts.device, (around.height, around.width))
+        y_around = parts.encoder.analysis(x, header.quality)
+        y = y_around[mine]
         z = parts.encoder.hyper_analysis(y, header.quality)
         if not rounds:
             tick()
             side = parts.encoder_side(y, z, header.quality, thrift)
         else:
-            refiner = Refiner(parts, around, mine, pixels, header.quality, thrift)
+            refiner = Refiner(parts, y_around, mine, pixels, header.quality, thrift)
             y = refiner.run(z, (rect.height, rect.width), rounds, tick)
             # its residuals are whole numbers, and errors of no thrift at all keep them
             side = parts.encoder_side(y, z, header.quality, thrift=0.0)
