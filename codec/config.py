@@ -39,8 +39,8 @@ class ModelConfig:
     n_z: int = 96  # channels of z
     c8: int = 192  # trunk width at 1/8
     c16: int = 384  # trunk width at 1/16
-    g_a_blocks8: int = 5
-    g_a_blocks16: int = 5
+    g_a_blocks8: int = 6
+    g_a_blocks16: int = 6
     g_s_blocks16: int = 5
     g_s_blocks8: int = 5
     c_h: int = 192  # width of h_a and h_s

@@ -331,7 +331,7 @@ def test_pieces_make_up_the_whole(width: int, height: int, halo: int, most: int)
 
 def test_analysis_overlap_covers_what_the_networks_see(codec: aec.Codec) -> None:
     cfg = codec.parts().decoder.cfg
-    # five blocks at 1/8 reach 40 pixels, five at 1/16 reach 80
-    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (5, 5) and tiling.overlap(cfg) * 16 == 128
+    # six blocks at 1/8 reach 48 pixels, six at 1/16 reach 96
+    assert (cfg.g_a_blocks8, cfg.g_a_blocks16) == (6, 6) and tiling.overlap(cfg) * 16 == 144
     assert codec.parts().decoder.halo() == HALO
     assert DEFAULT_LIMITS.max_seconds > 0
