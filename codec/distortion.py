@@ -13,7 +13,7 @@ from .config import Y_STRIDE
 
 #: The share of D that is structural error. Near the optimum of one measure the other's gain is of
 #: first order and its own loss of second: a little costs hardly any PSNR.
-STRUCTURE = 0.2
+STRUCTURE = 0.17
 #: What each halving of the picture counts in MS-SSIM, from full size (Wang et al. 2003).
 SCALE_SHARES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 CONTRAST = (0.03 * 255) ** 2  # the constant of SSIM that keeps flat places from counting for all
