@@ -290,7 +290,7 @@ class Short:
         return self._decoder.features(z, quality)
 
 
-@pytest.mark.parametrize(("cells", "says"), [(600, "smaller pieces"), (9, "smaller"), (0, "CPU")])
+@pytest.mark.parametrize(("cells", "says"), [(640, "smaller pieces"), (9, "smaller"), (0, "CPU")])
 def test_a_device_short_of_memory(
     cells: int, says: str, codec: aec.Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
