@@ -114,7 +114,8 @@ def test_what_only_the_encoder_has_comes_back_bit_for_bit(net: TrainingModel) ->
 def test_inverse_gains_come_back(net: TrainingModel) -> None:
     expected = load_weights().decoder["inverse_gain"].double() * 2.0**-20
     found = torch.exp(net.model.log_inverse_gain(torch.linspace(0, 1, 256)))[:, :, 0, 0]
-    assert torch.allclose(found.double(), expected, rtol=1e-4)
+    # a gain may be as small as some thousand of the units that it is stored in
+    assert torch.allclose(found.double(), expected, rtol=1e-5, atol=0.75 * 2.0**-20)
 
 
 def test_the_prior_of_z_is_near_the_tables(net: TrainingModel) -> None:
