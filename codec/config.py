@@ -41,7 +41,7 @@ class ModelConfig:
     c16: int = 384  # trunk width at 1/16
     g_a_blocks8: int = 6
     g_a_blocks16: int = 6
-    g_s_blocks16: int = 6
+    g_s_blocks16: int = 7
     g_s_blocks8: int = 5
     c_h: int = 192  # width of h_a and h_s
     c_ctx: int = 256  # width of the context steps

@@ -21,7 +21,7 @@ from aec.format.header import HEADER_SIZE
 
 Pixels = NDArray[np.uint8]
 SIDE = 128
-REACH = 9 * 16  # pixels around a tile that may change with it
+REACH = 10 * 16  # pixels around a tile that may change with it
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from aec.format.errors import LimitError
 from aec.format.limits import DEFAULT_LIMITS, Limits
 
 Pixels = NDArray[np.uint8]
-HALO = 9  # cells, of the shipped weights
+HALO = 10  # cells, of the shipped weights
+MARGIN = 16 * HALO + 8  # pixels: what a tile's neighbours do not reach
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +169,16 @@ class Counting(io.BytesIO):
 
 
 def test_a_region_reads_only_the_tiles_it_needs(codec: aec.Codec, tmp_path: Path) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (640, 640), dtype=np.uint8)
+    noise = np.random.default_rng(1).integers(0, 256, (768, 768), dtype=np.uint8)
     data = codec.compress(noise, quality=30, tile=64)
     file = Counting(data)
-    part = codec.decompress(file, region=(336, 336, 16, 16))
-    assert same(part, codec.decompress(data).crop((336, 336, 352, 352)))
-    # 5 x 5 of 10 x 10 tiles, and little else
+    part = codec.decompress(file, region=(352, 352, 16, 16))
+    assert same(part, codec.decompress(data).crop((352, 352, 368, 368)))
+    # 6 x 6 of 12 x 12 tiles, and little else
     assert file.taken < 0.28 * len(data)
     path = tmp_path / "noise.aec"
     path.write_bytes(data)
-    assert same(codec.decompress(path, region=(336, 336, 16, 16)), part)
+    assert same(codec.decompress(path, region=(352, 352, 16, 16)), part)
     assert same(codec.decompress(path), codec.decompress(data))
 
 
@@ -203,12 +204,14 @@ def test_a_picture_over_the_limits_is_decoded_region_by_region(
     path.write_bytes(write_file(header, tiles))
     with pytest.raises(LimitError, match="max_pixels"):
         codec.decompress(path)
-    inner = 152, 152, 872, 872  # nothing of the neighbours reaches there
+    clear = whole - 2 * MARGIN
+    inner = MARGIN, MARGIN, MARGIN + clear, MARGIN + clear
     alone = codec.decompress(kinds[whole, whole][0]).crop(inner)
-    region = 7 * whole + 152, 20 * whole + 152, 720, 720
+    region = 7 * whole + MARGIN, 20 * whole + MARGIN, clear, clear
     assert same(codec.decompress(path, region=region), alone)
-    alone = codec.decompress(kinds[last, last][0]).crop((152, 152, last, last))
-    corner = side - last + 152, side - last + 152, last - 152, last - 152
+    alone = codec.decompress(kinds[last, last][0]).crop((MARGIN, MARGIN, last, last))
+    rest = last - MARGIN
+    corner = side - rest, side - rest, rest, rest
     assert same(codec.decompress(path, region=corner), alone)
     assert codec.decompress(path, region=(0, 0, 9000, 700), scale=8).size == (1125, 88)
 
@@ -290,7 +293,7 @@ class Short:
         return self._decoder.features(z, quality)
 
 
-@pytest.mark.parametrize(("cells", "says"), [(640, "smaller pieces"), (9, "smaller"), (0, "CPU")])
+@pytest.mark.parametrize(("cells", "says"), [(680, "smaller pieces"), (9, "smaller"), (0, "CPU")])
 def test_a_device_short_of_memory(
     cells: int, says: str, codec: aec.Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
