@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import entropy
-from .choice import RateTable, choose
+from .choice import RateTable, decide
 from .config import STEP_XOR, Y_STRIDE, Z_STRIDE, ModelConfig
 from .decoder import ENTROPY_BITS, Z_MAX, new_y_hat, pick, place
 from .entropy import Symbols, Table
+from .trellis import FINE, Chain, dequantised
 
 
 class Networks(Protocol):
@@ -38,22 +39,40 @@ class Side(Protocol):
         """z symbols (N, H/64, W/64)."""
 
     def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
-        """Residuals (4, H/32, W/32, M/4) of one step, zero where the index is zero."""
+        """Symbols of residuals (4, H/32, W/32, M/4) of one step, zero where the index is zero."""
 
 
 def by_table(
-    index: NDArray[np.uint8], tables: list[Table]
+    number: NDArray[np.uint8], tables: list[Table]
 ) -> Iterator[tuple[Table, NDArray[np.int64]]]:
-    """Each table in use with the positions in `index` (flat) that it codes, ascending.
+    """Each table in use with the positions in `number` (flat) that it codes, ascending.
 
-    Index 0 is not coded; table t serves index t + 1.
+    Tables are counted from 1; where there is 0, nothing is coded.
     """
-    coded: NDArray[np.int64] = np.flatnonzero(index)
-    coded = coded[np.argsort(index[coded], kind="stable")]
-    ends = np.cumsum(np.bincount(index[coded], minlength=len(tables) + 1))
+    coded: NDArray[np.int64] = np.flatnonzero(number)
+    coded = coded[np.argsort(number[coded], kind="stable")]
+    ends = np.cumsum(np.bincount(number[coded], minlength=len(tables) + 1))
     for t, table in enumerate(tables):
         if ends[t + 1] > ends[t]:
             yield table, coded[ends[t] : ends[t + 1]]
+
+
+def coarse(index: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The table indices of whole residuals, and 0 where others are."""
+    return np.where(index < FINE, index, 0).astype(np.uint8)
+
+
+def put_step(
+    coder: entropy.Encoder | Toll, symbols: Symbols, index: NDArray[np.uint8], tables: list[Table]
+) -> None:
+    """Hands the symbols of a step to the coder, given their table indices (both flat)."""
+    for table, positions in by_table(coarse(index), tables):
+        coder.put(symbols[positions], table)
+    chain = Chain(index)
+    for places in chain.slices():
+        for table, positions in by_table(chain.columns(places), tables):
+            coder.put(symbols[places[positions]], table)
+        chain.advance(symbols[places])
 
 
 class EncoderSide:
@@ -85,12 +104,28 @@ class EncoderSide:
 
     def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
         wanted = pick(self.y, step) - mu * 2.0**-ENTROPY_BITS
-        chosen = choose(wanted, index, pick(self.cost, step), self.rates)
-        values = chosen.cpu().numpy().astype(np.int32)
-        flat = values.ravel()
-        for table, positions in by_table(index.cpu().numpy().ravel(), self.y_tables):
-            self.coder.put(flat[positions], table)
-        return values
+        chosen, _ = decide(wanted, index, pick(self.cost, step), self.rates)
+        symbols = chosen.cpu().numpy().astype(np.int32)
+        put_step(self.coder, symbols.ravel(), index.cpu().numpy().ravel(), self.y_tables)
+        return symbols
+
+    def bits(self, symbols: Symbols, index: Tensor) -> float:
+        """What the symbols of a step cost."""
+        coder = Toll()
+        put_step(coder, symbols.ravel(), index.cpu().numpy().ravel(), self.y_tables)
+        return coder.bits
+
+
+class Toll:
+    """Takes the place of a coder and adds up what symbols cost."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def put(self, values: Symbols, table: Table) -> None:
+        """Adds values that share one table."""
+        inside = np.where(np.abs(values) > table.reach, table.reach + 1, values)
+        self.bits += float(table.bits[inside + table.reach].sum())
 
 
 class DecoderSide:
@@ -106,10 +141,16 @@ class DecoderSide:
         return np.stack(planes).reshape(shape).clip(-Z_MAX, Z_MAX)
 
     def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
-        flat = np.zeros(index.numel(), dtype=np.int32)
-        for table, positions in by_table(index.cpu().numpy().ravel(), self.y_tables):
-            flat[positions] = self.coder.get(len(positions), table)
-        return flat.reshape(index.shape)
+        numbers = index.cpu().numpy().ravel()
+        symbols = np.zeros(len(numbers), dtype=np.int32)
+        for table, positions in by_table(coarse(numbers), self.y_tables):
+            symbols[positions] = self.coder.get(len(positions), table)
+        chain = Chain(numbers)
+        for places in chain.slices():
+            for table, positions in by_table(chain.columns(places), self.y_tables):
+                symbols[places[positions]] = self.coder.get(len(positions), table)
+            chain.advance(symbols[places])
+        return symbols.reshape(index.shape)
 
 
 def cells(size: int, stride: int) -> int:
@@ -142,7 +183,9 @@ def walk(
     coded = _coded(height, width).to(networks.device)
     for step in range(len(STEP_XOR)):
         mu, index = networks.step(step, feature, y_hat)
-        residual = side.residual(step, mu, index * coded)
-        crc = zlib.crc32(residual.astype("<i2").tobytes(), crc)
-        place(y_hat, step, mu, torch.from_numpy(residual).to(networks.device, torch.float32))
+        index = index * coded
+        symbols = side.residual(step, mu, index)
+        crc = zlib.crc32(symbols.astype("<i2").tobytes(), crc)
+        residual = dequantised(symbols, index.cpu().numpy())
+        place(y_hat, step, mu, torch.from_numpy(residual).to(networks.device))
     return y_hat, crc

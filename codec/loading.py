@@ -20,9 +20,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..format.errors import ModelIntegrityError, ModelNotFoundError
-from .config import SCALE_LEVELS, Z_BANDS, ModelConfig
+from .config import Z_BANDS, ModelConfig
 from .entropy import Table, make_tables
 from .layers import by_row
+from .trellis import COLUMNS
 
 DECODER_FILE = "decoder.safetensors"
 ENCODER_FILE = "encoder.safetensors"
@@ -55,7 +56,7 @@ class Weights:
     model_id: bytes  # the first 8 bytes of the SHA-256 of the decoder file
     decoder: dict[str, Tensor]
     encoder: dict[str, Tensor]  # float32
-    y_tables: list[Table]  # table t serves index t + 1
+    y_tables: list[Table]  # those of one lattice, then those of the other, see `trellis`
     z_tables: list[list[Table]]  # by band of qualities, one a channel
     canary: tuple[int, int]
 
@@ -215,7 +216,7 @@ def load_weights(model: Path | None = None) -> Weights:
     except (TypeError, ValueError) as error:
         raise ModelIntegrityError(f"the decoder file's canary: {error}") from None
     counts = [len(made) for made in tables.values()]
-    wanted = [SCALE_LEVELS - 1, Z_BANDS * cfg.n_z]
+    wanted = [COLUMNS - 1, Z_BANDS * cfg.n_z]
     if counts != wanted:
         raise ModelIntegrityError(
             f"{counts} entropy tables for y and z, expected {wanted}; a model that another version "

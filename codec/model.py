@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..format.errors import ModelIntegrityError
-from .choice import choose, error_cost, quality_lambda
+from .choice import decide, error_cost, quality_lambda
 from .config import (
     GROUPS,
     QUALITY_LEVELS,
@@ -35,6 +35,7 @@ from .config import (
 )
 from .dct import dct_shortcut
 from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
+from .trellis import COLUMNS, FINE, SECOND, STEP
 
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 INDEX_START = 20.0  # sigma about 0.8: neither free nor hopeless
@@ -49,12 +50,21 @@ def index_to_sigma(index: Tensor) -> Tensor:
 
 
 def law_table() -> Tensor:
-    """Bits (SCALE_LEVELS, LAW_REACH + 1) of sizes of whole residuals under the normal laws that
-    tables stand for: what the tables are near to.
+    """Bits (COLUMNS, LAW_REACH + 1) of sizes of symbols under the normal laws that tables stand
+    for: what the tables are near to. Row 0 is that of a table that is not there.
     """
-    unit = index_to_sigma(torch.arange(SCALE_LEVELS).double())[:, None] * math.sqrt(2)
-    far = torch.arange(LAW_REACH + 1)
-    p = (torch.erfc((far - 0.5) / unit) - torch.erfc((far + 0.5) / unit)) / 2
+    number = torch.arange(COLUMNS)
+    second = number >= SCALE_LEVELS
+    index = number - SECOND * second
+    unit = index_to_sigma(index.double())[:, None] * math.sqrt(2)
+    far = torch.arange(LAW_REACH + 1).double()
+    # where the cell of each size begins: for whole numbers, and on either lattice
+    first_lattice, second_lattice = STEP * (2 * far - 1), STEP * (2 * far - 2)
+    second_lattice[:2] = torch.tensor([-STEP / 2, STEP / 2])
+    begin = torch.where(index[:, None] < FINE, far - 0.5, first_lattice)
+    begin = torch.where(second[:, None], second_lattice, begin)
+    end = torch.cat([begin[:, 1:], begin[:, -1:] + 1], 1)
+    p = (torch.erfc(begin / unit) - torch.erfc(end / unit)) / 2
     return -torch.log2(p.clamp(min=1e-9)).float()
 
 
@@ -194,7 +204,7 @@ class Forward(NamedTuple):
     x_hat: Tensor  # (B, 3, H, W), in [0, 1] but not clamped
     z: Tensor  # before rounding
     residual: Tensor  # y - mu, before rounding
-    symbol: Tensor  # the whole number that stands for it, without a gradient
+    value: Tensor  # what it becomes, without a gradient
     sigma: Tensor
 
 
@@ -218,10 +228,10 @@ class Model(nn.Module):
         self.register_buffer("law", law_table(), persistent=False)
         self.law: Tensor
 
-    def law_bits(self, index: Tensor, residual: Tensor) -> Tensor:
-        """Bits of whole `residual` under the normal law of a table index, both of any shape."""
-        size = residual.abs().clamp(max=LAW_REACH)
-        return self.law.flatten()[(index * (LAW_REACH + 1) + size).long()]
+    def law_bits(self, number: Tensor, symbol: Tensor) -> Tensor:
+        """Bits of symbols under the normal laws of tables of some number, both of any shape."""
+        size = symbol.abs().clamp(max=LAW_REACH)
+        return self.law.flatten()[(number * (LAW_REACH + 1) + size).long()]
 
     def analysis(self, x: Tensor, q: Tensor) -> Tensor:
         """Scaled y of x in [0, 1]."""
@@ -234,43 +244,50 @@ class Model(nn.Module):
     def predict(
         self, y: Tensor, z_hat: Tensor, q: Tensor, cost: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """y_hat (B, M, H/16, W/16), and by step (dimension 1) residuals, symbols and sigma.
+        """y_hat (B, M, H/16, W/16), and by step (dimension 1) residuals, what they become, sigma.
 
-        With the `cost` (B, M) of squared errors in bits, symbols are chosen as an encoder does,
-        otherwise they are the nearest.
+        With the `cost` (B, M) of squared errors in bits, residuals become what an encoder makes of
+        them, otherwise the nearest whole numbers.
         """
         feature = self.h_s(z_hat, q)
         target = to_phases(y)
         phases = torch.arange(GROUPS, device=y.device)
         rows = torch.arange(y.shape[0], device=y.device)[:, None]
         parts = torch.zeros_like(target)
-        residuals, symbols, sigmas = [], [], []
+        residuals, coded, sigmas = [], [], []
         for step, flip in enumerate(STEP_XOR):
             mu, index = self.context(step, feature, from_phases(parts) if step else None)
             residual = target[:, phases, phases ^ flip] - mu
             with torch.no_grad():
                 if cost is None:
-                    symbol = torch.floor(residual + 0.5)
+                    value = torch.floor(residual + 0.5)
                 else:
-                    table = torch.floor(index + 0.5).clamp(0, SCALE_LEVELS - 1)
                     prices = cost.unflatten(1, (GROUPS, -1))[:, phases ^ flip, :, None, None]
-                    symbol = choose(residual, table, prices, self.law_bits)
+                    value = self._coded(residual, index, prices)
             # out of place, or autograd would lose the earlier steps
-            known = mu + residual + (symbol - residual).detach()
+            known = mu + residual + (value - residual).detach()
             parts = parts.index_put((rows, phases, phases ^ flip), known)
             residuals.append(residual)
-            symbols.append(symbol)
+            coded.append(value)
             sigmas.append(index_to_sigma(index))
-        residual, symbol, sigma = (torch.stack(p, 1) for p in (residuals, symbols, sigmas))
-        return from_phases(parts), residual, symbol, sigma
+        residual, value, sigma = (torch.stack(p, 1) for p in (residuals, coded, sigmas))
+        return from_phases(parts), residual, value, sigma
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _coded(self, residual: Tensor, index: Tensor, prices: Tensor) -> Tensor:
+        """What an encoder makes of residuals with (real) table indices. How many of them the
+        trellis takes depends on these, so no compiler can fuse it.
+        """
+        table = torch.floor(index + 0.5).clamp(0, SCALE_LEVELS - 1)
+        return decide(residual, table, prices, self.law_bits)[1]
 
     def forward(self, x: Tensor, q: Tensor) -> Forward:
         y = self.analysis(x, q)
         z = self.h_a(y, q).float()
         with torch.no_grad():
             cost = error_cost(torch.exp(self.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
-        y_hat, residual, symbol, sigma = self.predict(y, ste_round(z), q, cost)
-        return Forward(self.synthesis(y_hat, q), z, residual, symbol, sigma)
+        y_hat, residual, value, sigma = self.predict(y, ste_round(z), q, cost)
+        return Forward(self.synthesis(y_hat, q), z, residual, value, sigma)
 
 
 class Encoder(nn.Module):

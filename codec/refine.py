@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import coding, graph
-from .choice import choose, quality_lambda
+from .choice import decide, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
 from .distortion import Distortion
@@ -25,19 +25,17 @@ from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
 from .model import padded
 from .rects import Rect, cut
+from .trellis import FINE, search
 
 EFFORTS = range(1, 10)
 
 Own = tuple[slice, slice]
 
 #: How much dearer an error is than error_cost says: g_s is not quite orthonormal, and what changes
-#: here moves the predictions of what comes after. It is the first number for up to FEW rounds, and
-#: nears the second one with more of them, which mend what one gets wrong: of three pictures at
-#: quality 40, 2.0 lowers R + lambda D by 0.0, 2.4 and 3.5 % after 2, 8 and 32 rounds, 3.0 by 0.9,
-#: 1.6 and 2.0 %, 4.5 by 0.2, 0.5 and 0.9 %.
-STIFFNESS = 3.1, 1.9
-FEW = 2
-#: The share of residuals that may change in a round; all at once would mend the same error often.
+#: here moves the predictions of what comes after.
+STIFFNESS = 2.3
+#: The share of whole residuals that may change in a round; all at once would mend the same error
+#: often. Those of the trellis are all chosen anew: to keep one would be to quantise it twice.
 #: After 16 rounds 0.6, 0.85 and 0.95 had saved 3.5, 4.1 and 4.3 % of the bits of five pictures. One
 #: round alone takes less, since nothing mends what it gets wrong.
 SHARE = 0.95
@@ -47,8 +45,9 @@ MARGIN = 0.3, 0.05
 #: Standard deviation of what is added to targets in the first of many rounds, to get out of local
 #: minima: 0.5 % fewer bits after 8 rounds, but more of them after one or two.
 NOISE = 0.1
-#: The least weight of a round's targets against the mean of those before.
-NEWS = 0.1
+#: The weight of a round's targets against the mean of those before, of which y itself is the first:
+#: in the first round, where it then falls as the root of their number, and the least.
+NEWS = 0.5, 0.1
 #: Cells of y whose gradient is taken at once, which bounds the memory of a large tile's search.
 PIECE_CELLS = 1 << 12
 
@@ -58,12 +57,6 @@ def rounds_of(effort: int) -> int:
     if effort not in EFFORTS:
         raise ValueError(f"effort must be from 1 to 9, got {effort}")
     return 0 if effort == 1 else 1 << (effort - 2)
-
-
-def stiffness_of(rounds: int) -> float:
-    """How much dearer than `error_cost` says an error is in a search of this many rounds."""
-    few, many = STIFFNESS
-    return many + (few - many) * min(1.0, FEW / max(rounds, 1))
 
 
 class TwinOps:
@@ -129,16 +122,27 @@ class Chooser:
         mu = mu * 2.0**-ENTROPY_BITS
         wanted = pick(self.target, step) - mu
         if self.y_hat is None:
-            chosen = choose(wanted, index, pick(self.first.cost, step), self.rates)
+            chosen, _ = decide(wanted, index, pick(self.first.cost, step), self.rates)
         else:
-            now = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
-            chosen = self._changed(now, wanted, index, pick(self.cost, step))
-        self.bits += float(self.rates(index, chosen).sum())
-        return chosen.cpu().numpy().astype(np.int32)
+            held = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
+            chosen = self._changed(held, wanted, index, step)
+        symbols = chosen.cpu().numpy().astype(np.int32)
+        self.bits += self.first.bits(symbols, index)
+        return symbols
 
-    def _changed(self, now: Tensor, wanted: Tensor, index: Tensor, cost: Tensor) -> Tensor:
-        """The residuals `now`, of which a random share has moved to better ones."""
+    def _changed(self, held: Tensor, wanted: Tensor, index: Tensor, step: int) -> Tensor:
+        """The symbols of whole residuals `held`, of which a random share has moved to better ones,
+        and those that the trellis finds for the others.
+        """
+        cost = pick(self.cost, step)
+        chosen = self._moved(held, wanted, index, cost).flatten()
+        (fine,) = torch.nonzero(index.flatten() >= FINE, as_tuple=True)
+        if len(fine):
+            x, t, c = (part.flatten()[fine] for part in (wanted, index, cost))
+            chosen[fine], _ = search(x, t, c, self.rates)
+        return chosen.view_as(wanted)
 
+    def _moved(self, now: Tensor, wanted: Tensor, index: Tensor, cost: Tensor) -> Tensor:
         def price(residual: Tensor) -> Tensor:
             return cost * (residual - wanted).square() + self.rates(index, residual)
 
@@ -195,10 +199,10 @@ class Refiner:
         """y_hat (H/16, W/16, M) of the tile of `size` (height, width) pixels after some rounds."""
         random = torch.Generator().manual_seed(0)  # the same picture gives the same file
         y = self.y[self.own]
-        counts = self.counts * stiffness_of(rounds)
+        counts = self.counts * STIFFNESS
         chooser = Chooser(self.parts, y, z, self.quality, self.thrift, counts, random)
         best, least = y, float("inf")
-        mean: Tensor | None = None
+        mean = y
         strength = NOISE * max(0.0, 1 - 2 / max(rounds, 1))
         chooser.share = SHARE - (SHARE - SHARE_OF_ONE) / max(rounds, 1)
         for number in range(rounds + 1):
@@ -211,7 +215,7 @@ class Refiner:
                 best, least = y_hat, chooser.bits + price
             # where the error would be least, were it a parabola in each value alone
             target = y_hat - gradient / (2 * chooser.cost)
-            mean = target if mean is None else mean + (target - mean) * max(NEWS, number**-0.5)
+            mean = mean + (target - mean) * max(NEWS[0] * max(1, number) ** -0.5, NEWS[1])
             left = 1 - number / max(rounds, 1)
             noise = torch.randn(target.shape, generator=random).to(target.device)
             chooser.target = mean + strength * left * noise

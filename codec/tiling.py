@@ -94,7 +94,7 @@ def encode_tile(
         else:
             refiner = Refiner(parts, y_around, mine, pixels, header.quality, thrift)
             y = refiner.run(z, (rect.height, rect.width), rounds, tick)
-            # its residuals are whole numbers, and errors of no thrift at all keep them
+            # symbols for it exist already, and errors of no thrift at all bring them back
             side = parts.encoder_side(y, z, header.quality, thrift=0.0)
         _, crc = coding.walk(parts.decoder, side, header.quality, rect.height, rect.width)
         return crc, side.coder.finish()

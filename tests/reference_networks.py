@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 # 5. Entropy coding
 
 X = (0, 3, 1, 2)  # S-103
+FINE = 14  # S-107
+NEXT = ((0, 2), (2, 0), (1, 3), (3, 1))
 UNIFORM = [256 * u for u in range(65537)]
 
 
@@ -59,8 +61,8 @@ def read_tables(tensors: dict[str, Ints], name: str) -> list[tuple[int, list[int
 def symbols_to_y(
     network: "Network", ans: Ans, height: int, width: int
 ) -> tuple[Ints, Ints, list[Ints]]:
-    """y of a tile, and the symbols on the way there: z by channel, row, column (clamped), and each
-    step's residuals.
+    """y of a tile, and the symbols on the way there: z by channel, row, column (clamped), and those
+    of each step's residuals.
     """
     zr, zc = -(-height // 64), -(-width // 64)
     z = np.array([ans.group(zr * zc, *table) for table in network.z_tables], np.int64)
@@ -70,17 +72,36 @@ def symbols_to_y(
     a, b = np.array([0, 0, 1, 1])[:, None, None], np.array([0, 1, 0, 1])[:, None, None]
     rows, columns = 2 * np.arange(2 * zr)[:, None] + a, 2 * np.arange(2 * zc) + b
     covers = (16 * rows < height) & (16 * columns < width)
-    residuals = []
+    symbols = []
     for s in range(4):
         mu, index = network.step(s, f, y)
-        r = np.zeros(index.size, np.int64)
-        coded = (index * covers[..., None]).ravel()
-        for t, table in enumerate(network.y_tables):
-            (positions,) = np.nonzero(coded == t + 1)
-            r[positions] = ans.group(len(positions), *table)
-        residuals.append(r.reshape(index.shape))
-        network.place(s, y, mu, residuals[-1])
-    return y, z, residuals
+        k, r = step_symbols(network.y_tables, ans, (index * covers[..., None]).ravel())
+        symbols.append(k.reshape(index.shape))
+        network.place(s, y, mu, r.reshape(index.shape))
+    return y, z, symbols
+
+
+def step_symbols(tables: list[tuple[int, list[int]]], ans: Ans, index: Ints) -> tuple[Ints, Ints]:
+    """The symbols of a step and its residuals in 128ths, given the indices of what is coded."""
+    k, r = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
+
+    def groups(positions: Ints, numbers: Ints) -> None:
+        for t in sorted(set(numbers.tolist())):
+            k[positions[numbers == t]] = ans.group(int((numbers == t).sum()), *tables[t - 1])
+
+    (plain,) = np.nonzero((index > 0) & (index < FINE))
+    groups(plain, index[plain])
+    r[plain] = 128 * k[plain]
+    (fine,) = np.nonzero(index >= FINE)
+    lanes = -(-len(fine) // 32)
+    state = [0] * lanes
+    for first in range(0, len(fine), lanes or 1):
+        places = fine[first : first + lanes]
+        second = np.array([state[lane] // 2 for lane in range(len(places))], np.int64)
+        groups(places, index[places] + 50 * second)
+        r[places] = 80 * (2 * k[places] - second * np.sign(k[places]))
+        state[: len(places)] = [NEXT[c][int(v) % 2] for c, v in zip(state, k[places], strict=False)]
+    return k, r
 
 
 def symbol_crc(z: Ints, residuals: list[Ints]) -> int:
@@ -174,7 +195,7 @@ class Network:
         return o[..., : self.m // 4], clamp(o[..., self.m // 4 :], 0, 63)
 
     def place(self, s: int, y: Ints, mu: Ints, r: Ints) -> None:
-        value = clamp(128 * r + mu, -131071, 131071)
+        value = clamp(r + mu, -131071, 131071)  # r in 128ths
         for p in range(4):
             first = (p ^ X[s]) * self.m // 4
             y[p // 2 :: 2, p % 2 :: 2, first : first + self.m // 4] = value[p]
@@ -242,6 +263,6 @@ def canary(tensors: dict[str, Ints]) -> tuple[int, int]:
         mu, index = network.step(s, f, y)
         crc = zlib.crc32(index.astype("u1").tobytes(), crc)
         crc = zlib.crc32(mu.astype("<i4").tobytes(), crc)
-        network.place(s, y, mu, r)
+        network.place(s, y, mu, 128 * r)
     pictures = [network.pixels(y, scale).astype("u1").tobytes() for scale in (1, 2, 4, 8)]
     return crc, zlib.crc32(b"".join(pictures))

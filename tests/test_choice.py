@@ -1,4 +1,4 @@
-"""Which whole number stands for a residual, in the encoder and in training."""
+"""Which symbol stands for a residual, in the encoder and in training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from tiny import TINY
 from torch import Tensor
 
-from aec.codec.choice import CAUTION, RateTable, choose, error_cost
+from aec.codec.choice import CAUTION, RateTable, choose, decide, error_cost
 from aec.codec.entropy import ESCAPE_LIMIT, TABLE_SUM, make_tables
 from aec.codec.model import Model, index_to_sigma
+from aec.codec.trellis import FINE, STEP
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,8 @@ def test_training_chooses_as_an_encoder_does() -> None:
     model, q = Model(TINY), torch.tensor([0.2, 0.6])
     with torch.no_grad():
         model.context.head[0][0].bias[: TINY.m // 4] += 0.2  # mu, or there would be symmetry
+        for heads in model.context.head:
+            heads[0].bias[TINY.m // 4 :] -= 1.0  # indices near 12 instead of 20
         out = model(torch.rand(2, 3, 64, 64), q)
         cost = error_cost(torch.exp(model.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
     assert bool((cost == cost[:, :1]).all())  # at first all channels have the same gain
@@ -68,9 +71,18 @@ def test_training_chooses_as_an_encoder_does() -> None:
     index = torch.log(out.sigma / index_to_sigma(torch.tensor(0.0)))
     index = torch.floor(index / torch.log(index_to_sigma(torch.tensor(1.0)) / 0.11) + 0.5)
     sigma = index_to_sigma(index)
-    unit = CAUTION * cost[:, 0].reshape(-1, 1, 1, 1, 1, 1)
-    price = [_bits(sigma, v) + unit * (out.residual - v).square() for v in (nearest, smaller)]
+    prices = cost[:, 0].reshape(-1, 1, 1, 1, 1, 1)
+    price = [
+        _bits(sigma, v) + CAUTION * prices * (out.residual - v).square() for v in (nearest, smaller)
+    ]
     clear = (price[0] - price[1]).abs() > 1e-3
+    whole = clear & (index < FINE)
     expected = torch.where(price[1] < price[0], smaller, nearest)
-    assert torch.equal(out.symbol[clear], expected[clear])
-    assert bool((out.symbol != nearest).any()) and not out.symbol.requires_grad
+    assert torch.equal(out.value[whole], expected[whole])
+    assert bool((out.value != nearest)[whole].any()) and not out.value.requires_grad
+    fine = out.value[index >= FINE] / STEP
+    assert torch.equal(fine, fine.round()) and bool((fine % 2).any())
+    for step in range(4):
+        one, table = out.residual[:, step], index[:, step]
+        _, values = decide(one, table, prices[:, 0], model.law_bits)
+        assert torch.equal(out.value[:, step], values)

@@ -84,7 +84,7 @@ def test_every_number_is_that_of_the_reference(
         np.testing.assert_array_equal(found[0], mu)
         np.testing.assert_array_equal(found[1], index)
         r = rng.integers(-r_limit, r_limit, mu.shape)
-        network.place(s, y, mu, r)
+        network.place(s, y, mu, 128 * r)
         place(y_hat, s, found[0], floats(r))
         np.testing.assert_array_equal(y_hat, y)
     assert not extreme or np.abs(y).max() == Y_MAX
@@ -103,7 +103,7 @@ def test_the_reference_case_is_no_flat_picture(shipped: tuple[Decoder, dict[str,
     used = set()
     for s in range(4):
         mu, index = network.step(s, f, y)
-        network.place(s, y, mu, rng.integers(-2, 2, mu.shape))
+        network.place(s, y, mu, 128 * rng.integers(-2, 2, mu.shape))
         used.update(np.unique(index))
     assert len(used) > 8
     pixels = network.pixels(y)

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of compressai and what it i
 
 from aec.codec import distortion  # noqa: E402 (see above)
 from aec.codec.choice import quality_lambda  # noqa: E402
-from aec.codec.config import SCALE_LEVELS  # noqa: E402
 from aec.codec.model import Model, index_to_sigma  # noqa: E402
 from aec.codec.training.loss import TrainingModel  # noqa: E402
+from aec.codec.trellis import FINE  # noqa: E402
 
 SHOWN = 40  # residuals, both ways
 
@@ -70,7 +70,7 @@ def test_residuals_learn_from_noise_in_place_of_rounding(net: TrainingModel) -> 
 
 
 def test_choices_know_the_law_of_their_table() -> None:
-    index = torch.arange(SCALE_LEVELS)[:, None].float().expand(-1, 2 * SHOWN + 1)
+    index = torch.arange(FINE)[:, None].float().expand(-1, 2 * SHOWN + 1)
     residual = torch.arange(-SHOWN, SHOWN + 1).float().expand_as(index)
     law = torch.distributions.Normal(0, index_to_sigma(index).double())
     expected = law.cdf(residual + 0.5) - law.cdf(residual - 0.5)

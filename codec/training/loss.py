@@ -48,7 +48,7 @@ class TrainingModel(nn.Module):
         out: Forward = self.model(x, q)
         with torch.autocast(x.device.type, enabled=False):
             _, p_z = self.prior(out.z, training=self.training)
-            bits = self.rate(out.residual, out.symbol, out.sigma) - p_z.log2().flatten(1).sum(1)
+            bits = self.rate(out.residual, out.value, out.sigma) - p_z.log2().flatten(1).sum(1)
             bpp = bits / (x.shape[2] * x.shape[3])
             mse, distortion = self.errors(x, out.x_hat)
             lam = quality_lambda(q)
@@ -62,14 +62,15 @@ class TrainingModel(nn.Module):
         error = x_hat.float().contiguous() * 255 - levels
         return error.square().flatten(1).mean(1), Distortion(levels)(error)
 
-    def rate(self, residual: Tensor, symbol: Tensor, sigma: Tensor) -> Tensor:
-        """Bits (B,) of whole `symbol` (B, ...), which stands for `residual`, under scales `sigma`.
+    def rate(self, residual: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
+        """Bits (B,) of `value` (B, ...), which `residual` becomes, under scales `sigma`, as if all
+        were whole numbers: what the trellis saves does not depend on sigma much.
 
-        Symbols are what sigma learns from. Residuals, whose rounding has no gradient, learn from
+        Values are what sigma learns from. Residuals, whose rounding has no gradient, learn from
         uniform noise in its place (1611.01704), in expectation: the mean over all noise of bits has
         the difference of those at its ends as its slope (2006.09952), without variance.
         """
-        p = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(symbol, sigma))
+        p = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(value, sigma))
         bits = -p.log2().flatten(1).sum(1)
         if not self.training:
             return bits

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..choice import RateTable, choose
-from ..config import SCALE_LEVELS, Z_BANDS, z_band
+from ..choice import RateTable, decide
+from ..config import Z_BANDS, z_band
 from ..decoder import ENTROPY_BITS, Z_MAX, pick
 from ..entropy import TABLE_SUM, make_tables
-from ..model import index_to_sigma
+from ..model import law_table
+from ..trellis import COLUMNS, Chain
 
 REACH_MAX = 400  # beyond six of the largest sigma
 TAIL = 2.0**-16  # probability on each side that is left to the escape
@@ -28,7 +27,7 @@ class Counter:
     """
 
     def __init__(self, n_z: int) -> None:
-        self.y_counts = np.zeros((SCALE_LEVELS, 2 * REACH_MAX + 1))
+        self.y_counts = np.zeros((COLUMNS, 2 * REACH_MAX + 1))
         self.z_counts = np.zeros((Z_BANDS, n_z, 2 * Z_MAX + 1))
         self.quality = 0
         self.y = self.z_float = self.cost = torch.zeros(0)
@@ -52,15 +51,17 @@ class Counter:
         assert self.rates is not None
         wanted = pick(self.y, step) - mu / (1 << ENTROPY_BITS)
         cost = pick(self.cost.expand_as(self.y), step)
-        values = choose(wanted, index, cost, self.rates).numpy().astype(np.int32)
+        symbols = decide(wanted, index, cost, self.rates)[0].numpy().astype(np.int32)
+        number, flat = index.numpy().ravel(), symbols.ravel()
+        table = number.copy()
+        chain = Chain(number)
+        for places in chain.slices():
+            table[places] = chain.columns(places)
+            chain.advance(flat[places])
         width = self.y_counts.shape[1]
-        flat = (
-            index.numpy().astype(np.int64) * width + values.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
-        )
-        self.y_counts += np.bincount(flat.ravel(), minlength=SCALE_LEVELS * width).reshape(
-            self.y_counts.shape
-        )
-        return values
+        at = table.astype(np.int64) * width + flat.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
+        self.y_counts += np.bincount(at, minlength=self.y_counts.size).reshape(-1, width)
+        return symbols
 
 
 def _table(counts: NDArray[np.float64], prior: NDArray[np.float64]) -> tuple[NDArray, int]:
@@ -82,23 +83,13 @@ def _table(counts: NDArray[np.float64], prior: NDArray[np.float64]) -> tuple[NDA
     return frequency, reach
 
 
-def _normal_cells(sigma: float, reach: int) -> NDArray[np.float64]:
-    edges = (np.arange(-reach, reach + 2) - 0.5) / sigma / math.sqrt(2)
-    cdf = np.array([math.erf(e) for e in edges])
-    p = np.diff(cdf) / 2 + 1e-9
-    return p / p.sum()
-
-
 def tables(counter: Counter, z_prior: NDArray[np.float64]) -> dict[str, Tensor]:
     """The frozen tables: what was counted, smoothed by the laws that training assumed."""
     out: dict[str, Tensor] = {}
-    rows = [
-        _table(
-            counter.y_counts[t],
-            _normal_cells(float(index_to_sigma(torch.tensor(float(t)))), REACH_MAX),
-        )
-        for t in range(1, SCALE_LEVELS)
-    ]
+    laws = np.exp2(-law_table()[1:, : REACH_MAX + 1].double().numpy())
+    laws = np.concatenate([laws[:, :0:-1], laws], axis=1)
+    laws /= laws.sum(1, keepdims=True)
+    rows = [_table(counts, law) for counts, law in zip(counter.y_counts[1:], laws, strict=True)]
     # a band alone counts too little of what is rare: all of them together tell the rest
     z_law = counter.z_counts.sum(0) + PRIOR_WEIGHT * z_prior
     z_law /= z_law.sum(1, keepdims=True)
