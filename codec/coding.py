@@ -16,7 +16,7 @@ from .choice import RateTable, decide
 from .config import STEP_XOR, Y_STRIDE, Z_STRIDE, ModelConfig
 from .decoder import ENTROPY_BITS, Z_MAX, new_y_hat, pick, place
 from .entropy import Symbols, Table
-from .trellis import FINE, Chain, dequantised
+from .trellis import FINE, Chain, traced
 
 
 class Networks(Protocol):
@@ -63,7 +63,7 @@ def coarse(index: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def put_step(
-    coder: entropy.Encoder | Toll, symbols: Symbols, index: NDArray[np.uint8], tables: list[Table]
+    coder: entropy.Encoder, symbols: Symbols, index: NDArray[np.uint8], tables: list[Table]
 ) -> None:
     """Hands the symbols of a step to the coder, given their table indices (both flat)."""
     for table, positions in by_table(coarse(index), tables):
@@ -108,24 +108,6 @@ class EncoderSide:
         symbols = chosen.cpu().numpy().astype(np.int32)
         put_step(self.coder, symbols.ravel(), index.cpu().numpy().ravel(), self.y_tables)
         return symbols
-
-    def bits(self, symbols: Symbols, index: Tensor) -> float:
-        """What the symbols of a step cost."""
-        coder = Toll()
-        put_step(coder, symbols.ravel(), index.cpu().numpy().ravel(), self.y_tables)
-        return coder.bits
-
-
-class Toll:
-    """Takes the place of a coder and adds up what symbols cost."""
-
-    def __init__(self) -> None:
-        self.bits = 0.0
-
-    def put(self, values: Symbols, table: Table) -> None:
-        """Adds values that share one table."""
-        inside = np.where(np.abs(values) > table.reach, table.reach + 1, values)
-        self.bits += float(table.bits[inside + table.reach].sum())
 
 
 class DecoderSide:
@@ -186,6 +168,6 @@ def walk(
         index = index * coded
         symbols = side.residual(step, mu, index)
         crc = zlib.crc32(symbols.astype("<i2").tobytes(), crc)
-        residual = dequantised(symbols, index.cpu().numpy())
+        _, residual = traced(symbols, index.cpu().numpy())
         place(y_hat, step, mu, torch.from_numpy(residual).to(networks.device))
     return y_hat, crc

@@ -25,7 +25,7 @@ from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
 from .model import padded
 from .rects import Rect, cut
-from .trellis import FINE, search
+from .trellis import FINE, search, traced
 
 EFFORTS = range(1, 10)
 
@@ -127,7 +127,8 @@ class Chooser:
             held = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
             chosen = self._changed(held, wanted, index, step)
         symbols = chosen.cpu().numpy().astype(np.int32)
-        self.bits += self.first.bits(symbols, index)
+        numbers = torch.from_numpy(traced(symbols, index.cpu().numpy())[0]).to(chosen.device)
+        self.bits += float(self.rates(numbers, chosen).sum())
         return symbols
 
     def _changed(self, held: Tensor, wanted: Tensor, index: Tensor, step: int) -> Tensor:

@@ -71,15 +71,19 @@ class Chain:
         self.state[:count] = NEXT[self.state[:count], symbols & 1]
 
 
-def dequantised(symbols: Symbols, index: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The residuals, in steps, that the symbols of a whole step stand for, both of any shape."""
-    values = symbols.ravel().astype(np.float32)
+def traced(
+    symbols: Symbols, index: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The tables, counted from 1, that the symbols of a whole step take, and the residuals, in
+    steps, that they stand for; all of one shape.
+    """
+    numbers, values = index.ravel().copy(), symbols.ravel().astype(np.float32)
     chain = Chain(index.ravel())
     for places in chain.slices():
         part = symbols.ravel()[places]
-        values[places] = chain.values(part)
+        numbers[places], values[places] = chain.columns(places), chain.values(part)
         chain.advance(part)
-    return values.reshape(symbols.shape)
+    return numbers.reshape(index.shape), values.reshape(symbols.shape)
 
 
 def search(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aec.codec.choice import choose, decide
 from aec.codec.model import LAW_REACH, index_to_sigma, law_table
-from aec.codec.trellis import COLUMNS, FINE, SECOND, SLICES, STEP, Chain, dequantised, search
+from aec.codec.trellis import COLUMNS, FINE, SECOND, SLICES, STEP, Chain, search, traced
 
 LAW = law_table()
 
@@ -37,7 +37,8 @@ def test_states_by_hand() -> None:
         seen += chain.columns(places).tolist()
         chain.advance(symbols[places])
     assert seen == [t + 50 * s for t, s in zip([14, 63, 20, 30], second, strict=True)]
-    values = dequantised(symbols, index)
+    numbers, values = traced(symbols, index)
+    assert numbers.tolist() == [5, 14, 113, 0, 20, 13, 30]
     expected = [-3 * 128, 160, -2 * 160 + 80, 0, 3 * 160, 4 * 128, -160]
     assert (values * 128).tolist() == expected
 
@@ -74,7 +75,7 @@ def test_nothing_is_cheaper_than_what_is_found(seed: int) -> None:
     wanted = torch.rand(5) * 2.4 - 1.2
     index = indices(5, seed, first=FINE)
     found, values = search(wanted, torch.from_numpy(index), torch.full((5,), 9.0), law_bits)
-    np.testing.assert_array_equal(values, dequantised(found.numpy().astype(np.int32), index))
+    np.testing.assert_array_equal(values, traced(found.numpy().astype(np.int32), index)[1])
     least = min(
         _cost(torch.tensor(symbols), wanted, index, 9.0)
         for symbols in product([-2.0, -1.0, 0.0, 1.0, 2.0], repeat=5)
@@ -88,7 +89,7 @@ def test_dear_errors_keep_what_a_decoder_can_have(count: int) -> None:
     rng = np.random.default_rng(count)
     index = indices(count, count)
     symbols = (rng.integers(-9, 10, count) * (index > 0)).astype(np.int32)
-    wanted = torch.from_numpy(dequantised(symbols, index))
+    wanted = torch.from_numpy(traced(symbols, index)[1])
     again, values = decide(wanted, torch.from_numpy(index), torch.tensor(float("inf")), law_bits)
     np.testing.assert_array_equal(again, symbols)
     assert torch.equal(values, wanted)

@@ -13,7 +13,7 @@ from ..config import Z_BANDS, z_band
 from ..decoder import ENTROPY_BITS, Z_MAX, pick
 from ..entropy import TABLE_SUM, make_tables
 from ..model import law_table
-from ..trellis import COLUMNS, Chain
+from ..trellis import COLUMNS, traced
 
 REACH_MAX = 400  # beyond six of the largest sigma
 TAIL = 2.0**-16  # probability on each side that is left to the escape
@@ -52,15 +52,10 @@ class Counter:
         wanted = pick(self.y, step) - mu / (1 << ENTROPY_BITS)
         cost = pick(self.cost.expand_as(self.y), step)
         symbols = decide(wanted, index, cost, self.rates)[0].numpy().astype(np.int32)
-        number, flat = index.numpy().ravel(), symbols.ravel()
-        table = number.copy()
-        chain = Chain(number)
-        for places in chain.slices():
-            table[places] = chain.columns(places)
-            chain.advance(flat[places])
+        numbers, _ = traced(symbols, index.numpy())
         width = self.y_counts.shape[1]
-        at = table.astype(np.int64) * width + flat.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
-        self.y_counts += np.bincount(at, minlength=self.y_counts.size).reshape(-1, width)
+        at = numbers.astype(np.int64) * width + symbols.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
+        self.y_counts += np.bincount(at.ravel(), minlength=self.y_counts.size).reshape(-1, width)
         return symbols
 
 
