@@ -16,7 +16,7 @@ from .choice import RateTable, decide
 from .config import STEP_XOR, Y_STRIDE, Z_STRIDE, ModelConfig
 from .decoder import ENTROPY_BITS, Z_MAX, new_y_hat, pick, place
 from .entropy import Symbols, Table
-from .trellis import FINE, Chain, traced
+from .trellis import FINE, Chain
 
 
 class Networks(Protocol):
@@ -38,8 +38,10 @@ class Side(Protocol):
     def z(self, shape: tuple[int, int, int]) -> Symbols:
         """z symbols (N, H/64, W/64)."""
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
-        """Symbols of residuals (4, H/32, W/32, M/4) of one step, zero where the index is zero."""
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
+        """Symbols of residuals (4, H/32, W/32, M/4) of one step, zero where the index is zero, and
+        the residuals, in steps, that they stand for.
+        """
 
 
 def by_table(
@@ -51,10 +53,12 @@ def by_table(
     """
     coded: NDArray[np.int64] = np.flatnonzero(number)
     coded = coded[np.argsort(number[coded], kind="stable")]
-    ends = np.cumsum(np.bincount(number[coded], minlength=len(tables) + 1))
-    for t, table in enumerate(tables):
-        if ends[t + 1] > ends[t]:
-            yield table, coded[ends[t] : ends[t + 1]]
+    counts = np.bincount(number[coded])
+    start = 0
+    for used in np.flatnonzero(counts).tolist():
+        end = start + int(counts[used])
+        yield tables[used - 1], coded[start:end]
+        start = end
 
 
 def coarse(index: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,12 +106,12 @@ class EncoderSide:
             self.coder.put(plane.ravel(), table)
         return z
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
         wanted = pick(self.y, step) - mu * 2.0**-ENTROPY_BITS
-        chosen, _ = decide(wanted, index, pick(self.cost, step), self.rates)
+        chosen, values = decide(wanted, index, pick(self.cost, step), self.rates)
         symbols = chosen.cpu().numpy().astype(np.int32)
         put_step(self.coder, symbols.ravel(), index.cpu().numpy().ravel(), self.y_tables)
-        return symbols
+        return symbols, values
 
 
 class DecoderSide:
@@ -122,17 +126,21 @@ class DecoderSide:
         # an escape could bring any 16-bit value; the networks are proved for these only
         return np.stack(planes).reshape(shape).clip(-Z_MAX, Z_MAX)
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
         numbers = index.cpu().numpy().ravel()
         symbols = np.zeros(len(numbers), dtype=np.int32)
         for table, positions in by_table(coarse(numbers), self.y_tables):
             symbols[positions] = self.coder.get(len(positions), table)
+        values = symbols.astype(np.float32)
         chain = Chain(numbers)
         for places in chain.slices():
+            part = np.empty(len(places), dtype=np.int32)
             for table, positions in by_table(chain.columns(places), self.y_tables):
-                symbols[places[positions]] = self.coder.get(len(positions), table)
-            chain.advance(symbols[places])
-        return symbols.reshape(index.shape)
+                part[positions] = self.coder.get(len(positions), table)
+            symbols[places], values[places] = part, chain.values(part)
+            chain.advance(part)
+        shaped = torch.from_numpy(values).view(index.shape).to(index.device)
+        return symbols.reshape(index.shape), shaped
 
 
 def cells(size: int, stride: int) -> int:
@@ -166,8 +174,7 @@ def walk(
     for step in range(len(STEP_XOR)):
         mu, index = networks.step(step, feature, y_hat)
         index = index * coded
-        symbols = side.residual(step, mu, index)
+        symbols, residual = side.residual(step, mu, index)
         crc = zlib.crc32(symbols.astype("<i2").tobytes(), crc)
-        _, residual = traced(symbols, index.cpu().numpy())
-        place(y_hat, step, mu, torch.from_numpy(residual).to(networks.device))
+        place(y_hat, step, mu, residual)
     return y_hat, crc

@@ -118,30 +118,33 @@ class Chooser:
     def z(self, shape: tuple[int, int, int]) -> Symbols:
         return self.symbols
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
         mu = mu * 2.0**-ENTROPY_BITS
         wanted = pick(self.target, step) - mu
         if self.y_hat is None:
-            chosen, _ = decide(wanted, index, pick(self.first.cost, step), self.rates)
+            chosen, values = decide(wanted, index, pick(self.first.cost, step), self.rates)
         else:
             held = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
-            chosen = self._changed(held, wanted, index, step)
+            chosen, values = self._changed(held, wanted, index, step)
         symbols = chosen.cpu().numpy().astype(np.int32)
         numbers = torch.from_numpy(traced(symbols, index.cpu().numpy())[0]).to(chosen.device)
         self.bits += float(self.rates(numbers, chosen).sum())
-        return symbols
+        return symbols, values
 
-    def _changed(self, held: Tensor, wanted: Tensor, index: Tensor, step: int) -> Tensor:
+    def _changed(
+        self, held: Tensor, wanted: Tensor, index: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
         """The symbols of whole residuals `held`, of which a random share has moved to better ones,
-        and those that the trellis finds for the others.
+        and those that the trellis finds for the others; and what all of them stand for.
         """
         cost = pick(self.cost, step)
         chosen = self._moved(held, wanted, index, cost).flatten()
+        values = chosen.clone()
         (fine,) = torch.nonzero(index.flatten() >= FINE, as_tuple=True)
         if len(fine):
             x, t, c = (part.flatten()[fine] for part in (wanted, index, cost))
-            chosen[fine], _ = search(x, t, c, self.rates)
-        return chosen.view_as(wanted)
+            chosen[fine], values[fine] = search(x, t, c, self.rates)
+        return chosen.view_as(wanted), values.view_as(wanted)
 
     def _moved(self, now: Tensor, wanted: Tensor, index: Tensor, cost: Tensor) -> Tensor:
         def price(residual: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """Dependent quantisation: residuals of larger scales lie on one of two lattices, and those before
 them say on which (as in VVC: Schwarz et al., "Hybrid video coding with trellis-coded quantization",
-DCC 2019).
+DCC 2019, here with more states).
 
 Both lattices have a step of 2 * STEP; one has zero and its even multiples of STEP, the other zero
-and the odd ones. The parities of symbols move a machine of four states, so an encoder that looks
+and the odd ones. The parities of symbols move a machine of STATES states, so an encoder that looks
 ahead has all multiples of STEP to choose from, at the rate of a coarser step. Where scales are
 small, nearly all residuals are zero, and whole numbers serve as well.
 
-The machine does not run from each residual to the next but over slices of them, so that the symbols
-of a slice can be coded at once.
+Residuals are taken in the order of their scales. The machine does not run from each to the next but
+over slices of them, so that the symbols of a slice, which need few tables, can be coded at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from .config import SCALE_LEVELS
 from .entropy import ESCAPE_LIMIT, Symbols
 
 #: Table indices from here on are quantised so.
-FINE = 14
-STEP = 5 / 8
-SLICES = 32
-#: The state after one, by the parity of its symbol. States 2 and 3 take the second lattice.
-NEXT = np.array([[0, 2], [2, 0], [1, 3], [3, 1]], dtype=np.uint8)
+FINE = 8
+STEP = 11 / 16
+SLICES = 256
+STATES = 256
+#: What an odd state and an odd symbol flip in half of the state, which gives the next one: the
+#: parity checks 515 and 362 (octal) of Ungerboeck's code ("Channel coding with multilevel/phase
+#: signals", 1982). Odd states take the second lattice.
+FLIPS = 0o515 >> 1, 0o362 >> 1
 #: From the table of an index on the first lattice to that on the second.
 SECOND = SCALE_LEVELS - FINE
 #: Tables, and one before them that codes nothing.
@@ -36,10 +39,13 @@ COLUMNS = SCALE_LEVELS + SECOND
 
 DEAREST = 1e9  # an error that no bits make up for; path costs must stay finite
 FAR = 1e30
+LANES = 512  # searched at once, which bounds the memory
 
-# The two transitions into each state: from where, and with which parity.
-_FROM = torch.tensor([[0, 2, 0, 2], [1, 3, 1, 3]])
-_PARITY = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]])
+# The states before each one whose symbols were even, and odd; the upper half follows odd states.
+_upper = torch.arange(STATES) * 2 // STATES
+_FROM = torch.stack(
+    [2 * (torch.arange(STATES) ^ _upper * FLIPS[0] ^ p * FLIPS[1]) + _upper for p in (0, 1)]
+)
 
 
 class Chain:
@@ -47,7 +53,8 @@ class Chain:
 
     def __init__(self, index: NDArray[np.uint8]) -> None:
         self.index = index
-        self.places = np.flatnonzero(index >= FINE)
+        fine = np.flatnonzero(index >= FINE)
+        self.places = fine[np.argsort(index[fine], kind="stable")]
         self.lanes = -(-len(self.places) // SLICES)
         self.state = np.zeros(self.lanes, dtype=np.uint8)
 
@@ -58,17 +65,18 @@ class Chain:
 
     def columns(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Which table each residual of a slice takes, counted from 1."""
-        return self.index[places] + SECOND * (self.state[: len(places)] >> 1)
+        return self.index[places] + SECOND * (self.state[: len(places)] & 1)
 
     def values(self, symbols: Symbols) -> NDArray[np.float32]:
         """The residuals, in steps, that the symbols of a slice stand for."""
-        second = self.state[: len(symbols)] >> 1
+        second = self.state[: len(symbols)] & 1
         return (STEP * (2 * symbols - second * np.sign(symbols))).astype(np.float32)
 
     def advance(self, symbols: Symbols) -> None:
         """Moves on to the next slice."""
-        count = len(symbols)
-        self.state[:count] = NEXT[self.state[:count], symbols & 1]
+        now = self.state[: len(symbols)]
+        odd = (symbols & 1).astype(np.uint8)
+        self.state[: len(symbols)] = now >> 1 ^ (now & 1) * FLIPS[0] ^ odd * FLIPS[1]
 
 
 def traced(
@@ -94,14 +102,15 @@ def search(
     `wanted` (n,) are real residuals with table indices of at least FINE, `cost` that of a squared
     error, and `rates(column, symbol)` says what symbols cost in bits (Viterbi's algorithm).
     """
+    order = torch.argsort(index, stable=True)
+    wanted, index, cost = wanted[order], index[order].long(), cost[order].clamp(max=DEAREST)
     count, device = len(wanted), wanted.device
     lanes = -(-count // SLICES)
     depth = -(-count // lanes)
-    cost = cost.clamp(max=DEAREST)
-    price = wanted.new_zeros(2, 2, depth * lanes)  # by lattice and parity
+    price = wanted.new_zeros(2, 2, depth * lanes)  # by parity and lattice
     symbol = wanted.new_zeros(2, 2, depth * lanes)
     for second in (0, 1):
-        column = index.long() + SECOND * second
+        column = index + SECOND * second
         middle = wanted / (2 * STEP) + wanted.sign() * (second / 2)
         middle = middle.clamp(1 - ESCAPE_LIMIT, ESCAPE_LIMIT - 1)
         for parity in (0, 1):
@@ -112,33 +121,36 @@ def search(
                 for v in (near, smaller)
             )
             better = other < least
-            price[second, parity, :count] = torch.where(better, other, least)
-            symbol[second, parity, :count] = torch.where(better, smaller, near)
-    states, parities = _path(price.unflatten(2, (depth, lanes)))
-    lattice = states.flatten()[:count] >> 1
-    places = torch.arange(count, device=device)
-    chosen = symbol[lattice, parities.flatten()[:count], places]
-    return chosen, STEP * (2 * chosen - lattice * chosen.sign())
+            price[parity, second, :count] = torch.where(better, other, least)
+            symbol[parity, second, :count] = torch.where(better, smaller, near)
+    ways = [_path(part) for part in price.unflatten(2, (depth, lanes)).split(LANES, dim=3)]
+    lattice, odd = (torch.cat(w, 1).flatten()[:count] for w in zip(*ways, strict=True))
+    chosen = symbol[odd, lattice, torch.arange(count, device=device)]
+    values = STEP * (2 * chosen - lattice * chosen.sign())
+    back = torch.argsort(order)
+    return chosen[back], values[back]
 
 
 def _path(price: Tensor) -> tuple[Tensor, Tensor]:
-    """State and parity (depth, lanes) of the cheapest way through prices (2, 2, depth, lanes)."""
-    depth, lanes = price.shape[2:]
-    origin, parity = _FROM.to(price.device), _PARITY.to(price.device)
-    total = price.new_full((4, lanes), FAR)
+    """Lattice and parity (depth, lanes) of the cheapest way through prices (2, 2, depth, lanes)."""
+    lanes = price.shape[3]
+    even, odd = _FROM.to(price.device)
+    total = price.new_full((STATES, lanes), FAR)
     total[0] = 0
     came = []
-    for at in range(depth):
+    for now in price.unbind(2):
         first, other = (
-            total[o] + price[o >> 1, p, at] for o, p in zip(origin, parity, strict=True)
+            total.index_select(0, origin).view(2, -1, lanes).add_(now[parity, :, None])
+            for parity, origin in enumerate((even, odd))
         )
-        came.append((other < first).long())
-        total = torch.minimum(first, other)
+        came.append((other < first).view(STATES, lanes))
+        total = torch.minimum(first, other).view(STATES, lanes)
     state, lane = total.argmin(0), torch.arange(lanes, device=price.device)
-    states, parities = [], []
+    lattices, parities = [], []
     for way in reversed(came):
-        which = way[state, lane]
-        parities.append(parity[which, state])
-        state = origin[which, state]
-        states.append(state)
-    return torch.stack(states[::-1]), torch.stack(parities[::-1])
+        parity = way[state, lane].long()
+        upper = state // (STATES // 2)
+        state = 2 * (state ^ upper * FLIPS[0] ^ parity * FLIPS[1]) + upper
+        lattices.append(upper)
+        parities.append(parity)
+    return torch.stack(lattices[::-1]), torch.stack(parities[::-1])

@@ -77,7 +77,7 @@ def random_tensors(rng: np.random.Generator, sizes: dict[str, int] = SMALL) -> d
     for name, shape in clamp_shapes(sizes).items():
         tensors[name] = rng.integers(0, 60000, shape, dtype=np.int32)
     tensors["inverse_gain"] = rng.integers(1, 2**22, (256, sizes["M"]), dtype=np.int32)
-    for name, count in (("y", 113), ("z", 4 * sizes["N"])):
+    for name, count in (("y", 119), ("z", 4 * sizes["N"])):
         reach = rng.integers(0, 9, count)
         frequencies = []
         for r in reach:

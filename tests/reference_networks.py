@@ -19,8 +19,7 @@ Ints = NDArray[np.int64]
 # 5. Entropy coding
 
 X = (0, 3, 1, 2)  # S-103
-FINE = 14  # S-107
-NEXT = ((0, 2), (2, 0), (1, 3), (3, 1))
+FINE = 8  # S-104
 UNIFORM = [256 * u for u in range(65537)]
 
 
@@ -92,15 +91,15 @@ def step_symbols(tables: list[tuple[int, list[int]]], ans: Ans, index: Ints) -> 
     (plain,) = np.nonzero((index > 0) & (index < FINE))
     groups(plain, index[plain])
     r[plain] = 128 * k[plain]
-    (fine,) = np.nonzero(index >= FINE)
-    lanes = -(-len(fine) // 32)
-    state = [0] * lanes
+    fine = np.array(sorted(np.nonzero(index >= FINE)[0], key=lambda at: (index[at], at)), np.int64)
+    lanes = -(-len(fine) // 256)
+    state = np.zeros(lanes, np.int64)
     for first in range(0, len(fine), lanes or 1):
         places = fine[first : first + lanes]
-        second = np.array([state[lane] // 2 for lane in range(len(places))], np.int64)
-        groups(places, index[places] + 50 * second)
-        r[places] = 80 * (2 * k[places] - second * np.sign(k[places]))
-        state[: len(places)] = [NEXT[c][int(v) % 2] for c, v in zip(state, k[places], strict=False)]
+        now = state[: len(places)]
+        groups(places, index[places] + 56 * (now % 2))
+        r[places] = 88 * (2 * k[places] - now % 2 * np.sign(k[places]))
+        state[: len(places)] = now // 2 ^ 166 * (now % 2) ^ 121 * (k[places] % 2)
     return k, r
 
 

@@ -62,7 +62,7 @@ def test_training_chooses_as_an_encoder_does() -> None:
     with torch.no_grad():
         model.context.head[0][0].bias[: TINY.m // 4] += 0.2  # mu, or there would be symmetry
         for heads in model.context.head:
-            heads[0].bias[TINY.m // 4 :] -= 1.0  # indices near 12 instead of 20
+            heads[0].bias[TINY.m // 4 :] -= 1.5  # indices near 8 instead of 20
         out = model(torch.rand(2, 3, 64, 64), q)
         cost = error_cost(torch.exp(model.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
     assert bool((cost == cost[:, :1]).all())  # at first all channels have the same gain

@@ -22,6 +22,7 @@ from aec.codec.decoder import Z_MAX, Decoder
 from aec.codec.entropy import Encoder, make_tables
 from aec.codec.exact import exact_arithmetic
 from aec.codec.loading import DECODER_FILE, DEFAULT_MODEL
+from aec.codec.trellis import traced
 from aec.format.container import Tile, read_file, write_file
 from aec.format.errors import BackendMismatchError
 
@@ -88,13 +89,14 @@ class RandomSide:
             self.coder.put(plane.ravel(), table)
         return self.z_drawn
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
         self.indices.append(index.numpy())
         values = self.draw(tuple(index.shape), 32767) * (self.indices[-1] > 0)
         self.residuals.append(values.astype(np.int32))
         flat = self.residuals[-1].ravel()
         put_step(self.coder, flat, self.indices[-1].ravel(), self.small.y_tables)
-        return self.residuals[-1]
+        values = traced(self.residuals[-1], self.indices[-1])[1]
+        return self.residuals[-1], torch.from_numpy(values)
 
 
 @pytest.mark.spec("S-100", "S-101", "S-103", "S-105", "S-106", "S-107", "S-108", "S-116")
@@ -193,10 +195,10 @@ def test_symbol_crc_covers_every_symbol(small: Small) -> None:
             z.flat[-1] += self.part == 4
             return z
 
-        def residual(self, step: int, mu: Tensor, index: Tensor) -> Symbols:
-            values = self.other.residuals[step].copy()
-            values.flat[-1] += self.part == step
-            return values
+        def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[Symbols, Tensor]:
+            symbols = self.other.residuals[step].copy()
+            symbols.flat[-1] += self.part == step
+            return symbols, torch.from_numpy(traced(symbols, index.numpy())[1])
 
     first = RandomSide(small, 11, 40)
     _, crc = walk(small.decoder, first, 40, 64, 64)

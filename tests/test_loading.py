@@ -76,7 +76,7 @@ def expected_tensors(sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, .
         types |= dict.fromkeys((n.rpartition(".")[2] for n in re.findall(r"`(.*?)`", cell)), dtype)
     shapes: dict[str, tuple[int, ...]] = {
         "inverse_gain": (256, sizes["M"]),
-        "entropy.y.reach": (113,),
+        "entropy.y.reach": (119,),
         "entropy.z.reach": (4 * sizes["N"],),
         "entropy.y.frequency": (sizes["y symbols"],),
         "entropy.z.frequency": (sizes["z symbols"],),

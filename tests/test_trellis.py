@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aec.codec.choice import choose, decide
 from aec.codec.model import LAW_REACH, index_to_sigma, law_table
-from aec.codec.trellis import COLUMNS, FINE, SECOND, SLICES, STEP, Chain, search, traced
+from aec.codec.trellis import COLUMNS, FINE, SECOND, SLICES, STATES, STEP, Chain, search, traced
 
 LAW = law_table()
 
@@ -26,34 +26,52 @@ def indices(count: int, seed: int, first: int = 0) -> np.ndarray:
 
 @pytest.mark.spec("S-107", "S-108")
 def test_states_by_hand() -> None:
-    """Four fine residuals are slices of one each, and what is not fine is no part of them."""
+    """Five fine residuals are slices of one each, and what is not fine is no part of them."""
     index = np.array([5, 14, 63, 0, 20, 13, 30], np.uint8)
     symbols = np.array([-3, 1, -2, 0, 3, 4, -1], np.int32)
-    # states 0, then by parity 2, 1, 0
-    second = [0, 1, 0, 0]
     chain = Chain(index)
-    seen = []
+    seen, states = [], []
     for places in chain.slices():
+        states += chain.state.tolist()
         seen += chain.columns(places).tolist()
         chain.advance(symbols[places])
-    assert seen == [t + 50 * s for t, s in zip([14, 63, 20, 30], second, strict=True)]
+    assert chain.places.tolist() == [5, 1, 4, 6, 2]
+    assert states == [0, 0, 121, 60 ^ 166 ^ 121, 113 ^ 166 ^ 121] == [0, 0, 121, 227, 174]
+    assert seen == [13, 14, 20 + 56, 30 + 56, 63]
     numbers, values = traced(symbols, index)
-    assert numbers.tolist() == [5, 14, 113, 0, 20, 13, 30]
-    expected = [-3 * 128, 160, -2 * 160 + 80, 0, 3 * 160, 4 * 128, -160]
+    assert numbers.tolist() == [5, 14, 63, 0, 76, 13, 86]
+    expected = [-3 * 128, 176, -2 * 176, 0, 3 * 176 - 88, 4 * 176, -176 + 88]
     assert (values * 128).tolist() == expected
 
 
 @pytest.mark.spec("S-107")
-@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 64, 65, 1000])
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 512, 513, 2000])
 def test_slices_hold_every_fine_residual_once(count: int) -> None:
-    index = indices(3 * count, count)
+    index = indices(2 * count, count)
     chain = Chain(index)
     slices = list(chain.slices())
     assert len(slices) <= SLICES
     lengths = [len(places) for places in slices]
     assert lengths[:-1] == [chain.lanes] * (len(slices) - 1)
     together = np.concatenate([np.zeros(0, np.int64), *slices])
-    np.testing.assert_array_equal(together, np.flatnonzero(index >= FINE))
+    fine = np.flatnonzero(index >= FINE).tolist()
+    assert together.tolist() == sorted(fine, key=lambda at: (index[at], at))
+
+
+@pytest.mark.spec("S-107")
+def test_next_states() -> None:
+    """Two states come before each, by an even and an odd symbol, and both have the same lattice."""
+    before: dict[int, list[tuple[int, int]]] = {}
+    for state in range(STATES):
+        for symbol in (0, 1):
+            chain = Chain(np.array([63], np.uint8))
+            chain.state[:] = state
+            chain.advance(np.array([symbol]))
+            before.setdefault(int(chain.state[0]), []).append((symbol, state))
+    assert len(before) == STATES
+    for after, ways in before.items():
+        assert [symbol for symbol, _ in sorted(ways)] == [0, 1]
+        assert {state % 2 for _, state in ways} == {after // (STATES // 2)}
 
 
 def _cost(symbols: Tensor, wanted: Tensor, index: np.ndarray, cost: float) -> float:
@@ -138,4 +156,4 @@ def test_small_scales_take_whole_numbers() -> None:
     symbols, values = decide(wanted, index, torch.tensor(5.0), law_bits)
     assert torch.equal(symbols, values)
     assert torch.equal(symbols, choose(wanted, index, torch.tensor(5.0), law_bits))
-    assert SECOND == 64 - FINE and STEP * 128 == 80
+    assert SECOND == 64 - FINE and STEP * 128 == 88

@@ -47,16 +47,17 @@ class Counter:
             counts += np.bincount(plane.ravel() + Z_MAX, minlength=2 * Z_MAX + 1)
         return z
 
-    def residual(self, step: int, mu: Tensor, index: Tensor) -> NDArray[np.int32]:
+    def residual(self, step: int, mu: Tensor, index: Tensor) -> tuple[NDArray[np.int32], Tensor]:
         assert self.rates is not None
         wanted = pick(self.y, step) - mu / (1 << ENTROPY_BITS)
         cost = pick(self.cost.expand_as(self.y), step)
-        symbols = decide(wanted, index, cost, self.rates)[0].numpy().astype(np.int32)
+        chosen, values = decide(wanted, index, cost, self.rates)
+        symbols = chosen.numpy().astype(np.int32)
         numbers, _ = traced(symbols, index.numpy())
         width = self.y_counts.shape[1]
         at = numbers.astype(np.int64) * width + symbols.clip(-REACH_MAX, REACH_MAX) + REACH_MAX
         self.y_counts += np.bincount(at.ravel(), minlength=self.y_counts.size).reshape(-1, width)
-        return symbols
+        return symbols, values
 
 
 def _table(counts: NDArray[np.float64], prior: NDArray[np.float64]) -> tuple[NDArray, int]:
