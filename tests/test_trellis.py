@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from aec.codec import trellis
 from aec.codec.choice import choose, decide
 from aec.codec.model import LAW_REACH, index_to_sigma, law_table
 from aec.codec.trellis import COLUMNS, FINE, SECOND, SLICES, STATES, STEP, Chain, search, traced
@@ -111,6 +112,16 @@ def test_dear_errors_keep_what_a_decoder_can_have(count: int) -> None:
     again, values = decide(wanted, torch.from_numpy(index), torch.tensor(float("inf")), law_bits)
     np.testing.assert_array_equal(again, symbols)
     assert torch.equal(values, wanted)
+
+
+def test_lanes_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    index = torch.from_numpy(indices(2000, 0, first=FINE))
+    wanted, cost = torch.randn(2000) * index_to_sigma(index.float()), torch.full((2000,), 9.0)
+    together = search(wanted, index, cost, law_bits)
+    monkeypatch.setattr(trellis, "LANES", 3)
+    for one, other in zip(together, search(wanted, index, cost, law_bits), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e9])
