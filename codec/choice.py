@@ -61,14 +61,24 @@ def decide(
     `wanted` are real residuals, `index` their table indices, `cost` that of a squared error in
     bits, and `rates(table, symbol)` says what symbols cost.
     """
-    index = index.flatten()
-    symbols = choose(wanted, index.view_as(wanted), cost, rates).flatten()
+    whole = choose(wanted, index, cost, rates)
+    return beside_trellis(whole, wanted, index, TRELLIS_CAUTION * cost, rates)
+
+
+def beside_trellis(
+    whole: Tensor,
+    wanted: Tensor,
+    index: Tensor,
+    cost: Tensor,
+    rates: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """As `decide`, with the `whole` numbers given of which those stay that the trellis leaves."""
+    symbols = whole.flatten()
     values = symbols.clone()
-    (fine,) = torch.nonzero(index >= trellis.FINE, as_tuple=True)
+    (fine,) = torch.nonzero(index.flatten() >= trellis.FINE, as_tuple=True)
     if len(fine):
-        costs = TRELLIS_CAUTION * cost.expand_as(wanted).flatten()[fine]
-        found = trellis.search(wanted.flatten()[fine], index[fine], costs, rates)
-        symbols[fine], values[fine] = found
+        x, t, c = (part.expand_as(wanted).flatten()[fine] for part in (wanted, index, cost))
+        symbols[fine], values[fine] = trellis.search(x, t, c, rates)
     return symbols.view_as(wanted), values.view_as(wanted)
 
 

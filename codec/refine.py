@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import coding, graph
-from .choice import decide, quality_lambda
+from .choice import beside_trellis, decide, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
 from .distortion import Distortion
@@ -25,7 +25,7 @@ from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
 from .model import padded
 from .rects import Rect, cut
-from .trellis import FINE, search, traced
+from .trellis import traced
 
 EFFORTS = range(1, 10)
 
@@ -126,28 +126,17 @@ class Chooser:
             chosen, values = decide(wanted, index, pick(self.first.cost, step), self.rates)
         else:
             held = torch.floor(pick(self.y_hat, step) - mu + 0.5) * (index > 0)
-            chosen, values = self._changed(held, wanted, index, step)
+            cost = pick(self.cost, step)
+            whole = self._moved(held, wanted, index, cost)
+            chosen, values = beside_trellis(whole, wanted, index, cost, self.rates)
         symbols = chosen.cpu().numpy().astype(np.int32)
         numbers = torch.from_numpy(traced(symbols, index.cpu().numpy())[0]).to(chosen.device)
         self.bits += float(self.rates(numbers, chosen).sum())
         return symbols, values
 
-    def _changed(
-        self, held: Tensor, wanted: Tensor, index: Tensor, step: int
-    ) -> tuple[Tensor, Tensor]:
-        """The symbols of whole residuals `held`, of which a random share has moved to better ones,
-        and those that the trellis finds for the others; and what all of them stand for.
-        """
-        cost = pick(self.cost, step)
-        chosen = self._moved(held, wanted, index, cost).flatten()
-        values = chosen.clone()
-        (fine,) = torch.nonzero(index.flatten() >= FINE, as_tuple=True)
-        if len(fine):
-            x, t, c = (part.flatten()[fine] for part in (wanted, index, cost))
-            chosen[fine], values[fine] = search(x, t, c, self.rates)
-        return chosen.view_as(wanted), values.view_as(wanted)
-
     def _moved(self, now: Tensor, wanted: Tensor, index: Tensor, cost: Tensor) -> Tensor:
+        """The whole residuals `now`, of which a random share has moved to better ones."""
+
         def price(residual: Tensor) -> Tensor:
             return cost * (residual - wanted).square() + self.rates(index, residual)
 
