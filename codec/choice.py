@@ -54,15 +54,20 @@ class RateTable:
 
 
 def decide(
-    wanted: Tensor, index: Tensor, cost: Tensor, rates: Callable[[Tensor, Tensor], Tensor]
+    wanted: Tensor,
+    index: Tensor,
+    cost: Tensor,
+    rates: Callable[[Tensor, Tensor], Tensor],
+    *,
+    slices: int = trellis.SLICES,
 ) -> tuple[Tensor, Tensor]:
     """The symbols of a step, and the residuals that they stand for, both of the shape of `wanted`.
 
     `wanted` are real residuals, `index` their table indices, `cost` that of a squared error in
-    bits, and `rates(table, symbol)` says what symbols cost.
+    bits, and `rates(table, symbol)` says what symbols cost. For `slices` see `trellis.search`.
     """
     whole = choose(wanted, index, cost, rates)
-    return beside_trellis(whole, wanted, index, TRELLIS_CAUTION * cost, rates)
+    return beside_trellis(whole, wanted, index, TRELLIS_CAUTION * cost, rates, slices=slices)
 
 
 def beside_trellis(
@@ -71,6 +76,8 @@ def beside_trellis(
     index: Tensor,
     cost: Tensor,
     rates: Callable[[Tensor, Tensor], Tensor],
+    *,
+    slices: int = trellis.SLICES,
 ) -> tuple[Tensor, Tensor]:
     """As `decide`, with the `whole` numbers given of which those stay that the trellis leaves."""
     symbols = whole.flatten()
@@ -78,7 +85,7 @@ def beside_trellis(
     (fine,) = torch.nonzero(index.flatten() >= trellis.FINE, as_tuple=True)
     if len(fine):
         x, t, c = (part.expand_as(wanted).flatten()[fine] for part in (wanted, index, cost))
-        symbols[fine], values[fine] = trellis.search(x, t, c, rates)
+        symbols[fine], values[fine] = trellis.search(x, t, c, rates, slices=slices)
     return symbols.view_as(wanted), values.view_as(wanted)
 
 

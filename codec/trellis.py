@@ -27,6 +27,9 @@ from .entropy import ESCAPE_LIMIT, Symbols
 FINE = 8
 STEP = 11 / 16
 SLICES = 256
+#: Of these, training takes fewer. Each is a step that waits for the one before, which on a GPU
+#: takes as long for few residuals as for many.
+TRAINING_SLICES = 64
 STATES = 256
 #: What an odd state and an odd symbol flip in half of the state, which gives the next one: the
 #: parity checks 515 and 362 (octal) of Ungerboeck's code ("Channel coding with multilevel/phase
@@ -39,7 +42,7 @@ COLUMNS = SCALE_LEVELS + SECOND
 
 DEAREST = 1e9  # an error that no bits make up for; path costs must stay finite
 FAR = 1e30
-LANES = 512  # searched at once, which bounds the memory
+PATHS = 2**25  # parities that a search keeps at once, one for each state and residual: its memory
 
 # The states before each one whose symbols were even, and odd; the upper half follows odd states.
 _upper = torch.arange(STATES) * 2 // STATES
@@ -95,17 +98,23 @@ def traced(
 
 
 def search(
-    wanted: Tensor, index: Tensor, cost: Tensor, rates: Callable[[Tensor, Tensor], Tensor]
+    wanted: Tensor,
+    index: Tensor,
+    cost: Tensor,
+    rates: Callable[[Tensor, Tensor], Tensor],
+    *,
+    slices: int = SLICES,
 ) -> tuple[Tensor, Tensor]:
     """The symbols of least R + lambda D over all slices, and the residuals that they stand for.
 
     `wanted` (n,) are real residuals with table indices of at least FINE, `cost` that of a squared
-    error, and `rates(column, symbol)` says what symbols cost in bits (Viterbi's algorithm).
+    error, and `rates(column, symbol)` says what symbols cost in bits (Viterbi's algorithm). With
+    another number of `slices` than SLICES, the symbols are none that a decoder could use.
     """
     order = torch.argsort(index, stable=True)
     wanted, index, cost = wanted[order], index[order].long(), cost[order].clamp(max=DEAREST)
     count, device = len(wanted), wanted.device
-    lanes = -(-count // SLICES)
+    lanes = -(-count // slices)
     depth = -(-count // lanes)
     price = wanted.new_zeros(2, 2, depth * lanes)  # by parity and lattice
     symbol = wanted.new_zeros(2, 2, depth * lanes)
@@ -123,7 +132,8 @@ def search(
             better = other < least
             price[parity, second, :count] = torch.where(better, other, least)
             symbol[parity, second, :count] = torch.where(better, smaller, near)
-    ways = [_path(part) for part in price.unflatten(2, (depth, lanes)).split(LANES, dim=3)]
+    at_once = max(1, PATHS // (STATES * depth))
+    ways = [_path(part) for part in price.unflatten(2, (depth, lanes)).split(at_once, dim=3)]
     lattice, odd = (torch.cat(w, 1).flatten()[:count] for w in zip(*ways, strict=True))
     chosen = symbol[odd, lattice, torch.arange(count, device=device)]
     values = STEP * (2 * chosen - lattice * chosen.sign())
