@@ -11,7 +11,15 @@ from torch import Tensor
 
 from ..format.errors import ModelIntegrityError
 from . import graph
-from .config import GROUPS, QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR, ModelConfig
+from .config import (
+    GROUPS,
+    QUALITY_LEVELS,
+    SCALE_LEVELS,
+    SCALES,
+    STEP_XOR,
+    Y_STRIDE,
+    ModelConfig,
+)
 from .integer import (
     ACTIVATION_MAX,
     LAYER_TENSORS,
@@ -103,6 +111,8 @@ class Decoder:
         self.pixels = IntegerOps(synthesis, device)
         self.inverse_gain = tensors["inverse_gain"].double().to(device)  # (256, M) at 2^-20
         self.input_high = tensors["g_s.input.high"].double().to(device)
+        #: patterns of pixels in [0, 1] (M, 3, 16, 16) that channels of y stand for, networks apart
+        self.basis = self._basis()
 
     def _prove(self, tensors: Tensors) -> tuple[BoundOps, BoundOps]:
         cfg = self.cfg
@@ -133,6 +143,11 @@ class Decoder:
         if unknown := sorted(tensors.keys() - known):
             raise ModelIntegrityError(f"tensors that no part of the decoder uses: {unknown}")
         return entropy, synthesis
+
+    def _basis(self) -> Tensor:
+        unit = 2.0 ** (SYNTHESIS_BITS - PIXEL_BITS) / 255
+        weight = self.pixels.layers["g_s.shortcut"].weight.float() * unit
+        return weight.unflatten(1, (3, Y_STRIDE, Y_STRIDE))
 
     def features(self, z_hat: Tensor, quality: int) -> Tensor:
         """z_hat (H/64, W/64, N) integers to features (H/16, W/16, C_h)."""

@@ -60,10 +60,10 @@ class Distortion:
         return torch.lerp(error.square().flatten(1).mean(1), self.structural(error), STRUCTURE)
 
     def along(self, basis: Tensor) -> Tensor:
-        """How much more than its square an error along each of `basis` counts, cell by cell of y.
+        """What errors along each of `basis` come to in D times its number of samples, by cell of y.
 
         `basis` (M, C, 16, 16) are patterns of pixels; the result is (B, H/16, W/16, M), for H and W
-        that are multiples of 64. Errors of fine patterns are gone where the picture is halved.
+        that are multiples of 16. Errors of fine patterns are gone where the picture is halved.
         """
         height, width = self.weights[0].shape[2:]
         size = height * CELL // Y_STRIDE, width * CELL // Y_STRIDE
@@ -72,5 +72,5 @@ class Distortion:
         for halvings, weight in enumerate(self.weights):
             left = F.avg_pool2d(basis, 1 << halvings).square().sum((1, 2, 3)) * 4**halvings
             places = F.adaptive_avg_pool2d(weight.mean(1), size)
-            total += places[..., None] * (left / energy)
-        return torch.lerp(torch.ones_like(total), total, STRUCTURE)
+            total += places[..., None] * left
+        return torch.lerp(energy.expand_as(total), total, STRUCTURE)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 #: Cells of y, halo included, that the synthesis takes at once. Twice as many are no faster, half as
 #: many 7 % slower.
 PIECE_CELLS = 1 << 13
+#: An error of this much of a pixel counts, or no thrift at all would say nothing of some.
+LEAST = 1e-6
 #: With less than this, mostly halo would be computed.
 FEWEST_CELLS = 1 << 10
 
@@ -44,14 +46,14 @@ class Parts:
     z_tables: list[list[Table]]  # by band of qualities
 
     def encoder_side(
-        self, y: Tensor, z: Tensor, quality: int, thrift: float = 1.0
+        self, y: Tensor, z: Tensor, quality: int, counts: Tensor, thrift: float = 1.0
     ) -> coding.EncoderSide:
-        """What chooses the symbols of y (H/16, W/16, M) and z (N, H/64, W/64); an error counts for
-        less with more `thrift`.
+        """What chooses the symbols of y (H/16, W/16, M) and z (N, H/64, W/64). Errors of y count as
+        `counts` (of its shape) says, see `Distortion.along`, and for less with more `thrift`.
         """
         gain = self.decoder.inverse_gain[quality] * 2.0**-GAIN_BITS
         q = torch.tensor(quality / (QUALITY_LEVELS - 1), device=gain.device)
-        cost = error_cost(gain, q) / thrift
+        cost = error_cost(gain, q) * counts.clamp(min=LEAST) / thrift
         z_tables = self.z_tables[z_band(quality)]
         return coding.EncoderSide(y, z, cost, self.y_tables, z_tables, self.rates)
 

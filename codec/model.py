@@ -34,6 +34,7 @@ from .config import (
     ModelConfig,
 )
 from .dct import dct_shortcut
+from .distortion import Distortion
 from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
 from .trellis import COLUMNS, FINE, SECOND, STEP, TRAINING_SLICES
 
@@ -112,6 +113,10 @@ class Synthesis(nn.Module):
         self.up = PointwiseQ(cfg.c16, 4 * cfg.c8, cfg.knots)
         self.blocks8 = nn.Sequential(*(TrunkBlock(cfg.c8) for _ in range(cfg.g_s_blocks8)))
         self.leave = Pointwise(cfg.c8, 3 * TRUNK_STRIDE**2, gain=0.02)
+
+    def basis(self) -> Tensor:
+        """The patterns of pixels (M, 3, 16, 16) that channels of y stand for, networks apart."""
+        return self.shortcut.t().unflatten(1, (3, Y_STRIDE, Y_STRIDE))
 
     def forward(self, y: Tensor, q: Tensor) -> Tensor:
         f = self.blocks16(self.enter(y, q))  # (B, C16, H/16, W/16)
@@ -246,8 +251,8 @@ class Model(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """y_hat (B, M, H/16, W/16), and by step (dimension 1) residuals, what they become, sigma.
 
-        With the `cost` (B, M) of squared errors in bits, residuals become what an encoder makes of
-        them, otherwise the nearest whole numbers.
+        With the `cost` (B, M, H/16, W/16) of squared errors in bits, residuals become what an
+        encoder makes of them, otherwise the nearest whole numbers.
         """
         feature = self.h_s(z_hat, q)
         target = to_phases(y)
@@ -262,7 +267,7 @@ class Model(nn.Module):
                 if cost is None:
                     value = torch.floor(residual + 0.5)
                 else:
-                    prices = cost.unflatten(1, (GROUPS, -1))[:, phases ^ flip, :, None, None]
+                    prices = to_phases(cost)[:, phases, phases ^ flip]
                     value = self._coded(residual, index, prices)
             # out of place, or autograd would lose the earlier steps
             known = mu + residual + (value - residual).detach()
@@ -285,7 +290,8 @@ class Model(nn.Module):
         y = self.analysis(x, q)
         z = self.h_a(y, q).float()
         with torch.no_grad():
-            cost = error_cost(torch.exp(self.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
+            counts = Distortion(x.float() * 255).along(self.g_s.basis()).permute(0, 3, 1, 2)
+            cost = error_cost(torch.exp(self.log_inverse_gain(q)), q[:, None, None, None]) * counts
         y_hat, residual, value, sigma = self.predict(y, ste_round(z), q, cost)
         return Forward(self.synthesis(y_hat, q), z, residual, value, sigma)
 

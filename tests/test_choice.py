@@ -9,9 +9,11 @@ from tiny import TINY
 from torch import Tensor
 
 from aec.codec.choice import CAUTION, RateTable, choose, decide, error_cost
+from aec.codec.config import STEP_XOR
+from aec.codec.distortion import Distortion
 from aec.codec.entropy import ESCAPE_LIMIT, TABLE_SUM, make_tables
-from aec.codec.model import Model, index_to_sigma
-from aec.codec.trellis import FINE, STEP
+from aec.codec.model import Model, index_to_sigma, to_phases
+from aec.codec.trellis import FINE, STEP, TRAINING_SLICES
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +65,19 @@ def test_training_chooses_as_an_encoder_does() -> None:
         model.context.head[0][0].bias[: TINY.m // 4] += 0.2  # mu, or there would be symmetry
         for heads in model.context.head:
             heads[0].bias[TINY.m // 4 :] -= 1.5  # indices near 8 instead of 20
-        out = model(torch.rand(2, 3, 64, 64), q)
-        cost = error_cost(torch.exp(model.log_inverse_gain(q))[:, :, 0, 0], q[:, None])
-    assert bool((cost == cost[:, :1]).all())  # at first all channels have the same gain
+        x = torch.rand(2, 3, 64, 64)
+        out = model(x, q)
+        counts = to_phases(Distortion(x * 255).along(model.g_s.basis()).permute(0, 3, 1, 2))
+        cost = error_cost(torch.exp(model.log_inverse_gain(q))[:, 0, 0, 0], q)
+    phases = torch.arange(4)
+    # at first all channels have the same gain
+    steps = [counts[:, phases, phases ^ flip] for flip in STEP_XOR]
+    prices = cost.reshape(-1, 1, 1, 1, 1, 1) * torch.stack(steps, 1)
     nearest = torch.floor(out.residual + 0.5)
     smaller = nearest - nearest.sign()
     index = torch.log(out.sigma / index_to_sigma(torch.tensor(0.0)))
     index = torch.floor(index / torch.log(index_to_sigma(torch.tensor(1.0)) / 0.11) + 0.5)
     sigma = index_to_sigma(index)
-    prices = cost[:, 0].reshape(-1, 1, 1, 1, 1, 1)
     price = [
         _bits(sigma, v) + CAUTION * prices * (out.residual - v).square() for v in (nearest, smaller)
     ]
@@ -84,5 +90,5 @@ def test_training_chooses_as_an_encoder_does() -> None:
     assert torch.equal(fine, fine.round()) and bool((fine % 2).any())
     for step in range(4):
         one, table = out.residual[:, step], index[:, step]
-        _, values = decide(one, table, prices[:, 0], model.law_bits)
+        _, values = decide(one, table, prices[:, step], model.law_bits, slices=TRAINING_SLICES)
         assert torch.equal(out.value[:, step], values)

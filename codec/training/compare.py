@@ -16,6 +16,7 @@ from .. import coding
 from ..api import Codec, quality_index
 from ..config import QUALITY_LEVELS, STEP_XOR
 from ..decoder import Decoder, new_y_hat, place
+from ..distortion import Distortion
 from ..engine import Parts
 from ..exact import exact_arithmetic
 from ..model import Model, padded, ste_round
@@ -78,7 +79,8 @@ def _code(
 ) -> tuple[int, float]:
     """Bytes and PSNR of a picture through one of the decoders."""
     height, width = picture.shape[:2]
-    side = parts.encoder_side(y, z, quality)
+    counts = Distortion(padded(picture, parts.device) * 255).along(parts.decoder.basis)[0]
+    side = parts.encoder_side(y, z, quality, counts)
     y_hat, _ = coding.walk(networks, side, quality, height, width)
     pixels = networks.synthesis(y_hat, quality)[:height, :width].numpy()
     return len(side.coder.finish()), _psnr(pixels, picture)

@@ -19,6 +19,7 @@ from .. import coding, graph
 from ..choice import error_cost
 from ..config import QUALITY_LEVELS, SCALE_LEVELS, SCALES, STEP_XOR
 from ..decoder import GAIN_BITS, SYNTHESIS_BITS, Y_MAX, Z_MAX, Decoder
+from ..distortion import Distortion
 from ..exact import canary, exact_arithmetic
 from ..integer import FLOAT32_EXACT
 from ..layers import by_row
@@ -213,7 +214,8 @@ def calibrate(
             counter.quality = quality
             counter.z_float = model.h_a(y, q)[0]
             counter.y = y[0].permute(1, 2, 0)
-            counter.cost = error_cost(floats.gain[quality], q[0])
+            counts = Distortion(x * 255).along(model.g_s.basis())[0]
+            counter.cost = error_cost(floats.gain[quality], q[0]) * counts
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
             if samples is not None:
