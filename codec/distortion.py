@@ -49,7 +49,7 @@ class Distortion:
         For small errors (B, C, H, W) that know nothing of the picture it is 1 - MS-SSIM, times
         STRUCTURE_UNIT.
         """
-        total = torch.zeros(len(error), device=error.device)
+        total = error.new_zeros(len(error))
         for weight in self.weights:
             total = total + (F.avg_pool2d(error.square(), CELL) * weight).flatten(1).mean(1)
             error = F.avg_pool2d(error, 2)
@@ -68,7 +68,7 @@ class Distortion:
         height, width = self.weights[0].shape[2:]
         size = height * CELL // Y_STRIDE, width * CELL // Y_STRIDE
         energy = basis.square().sum((1, 2, 3))
-        total = torch.zeros(len(self.weights[0]), *size, len(basis), device=basis.device)
+        total = basis.new_zeros(len(self.weights[0]), *size, len(basis))
         for halvings, weight in enumerate(self.weights):
             left = F.avg_pool2d(basis, 1 << halvings).square().sum((1, 2, 3)) * 4**halvings
             places = F.adaptive_avg_pool2d(weight.mean(1), size)
