@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from . import trellis
 from .config import LAMBDA_MAX, LAMBDA_MIN
 from .entropy import ESCAPE_LIMIT, Table
+from .trellis import Rates
 
 #: How much an error counts when symbols are chosen, against what `error_cost` and
 #: `Distortion.along` say. The networks of the synthesis make it less, and that errors mislead the
@@ -53,12 +53,7 @@ class RateTable:
 
 
 def decide(
-    wanted: Tensor,
-    index: Tensor,
-    cost: Tensor,
-    rates: Callable[[Tensor, Tensor], Tensor],
-    *,
-    slices: int = trellis.SLICES,
+    wanted: Tensor, index: Tensor, cost: Tensor, rates: Rates, *, slices: int = trellis.SLICES
 ) -> tuple[Tensor, Tensor]:
     """The symbols of a step, and the residuals that they stand for, both of the shape of `wanted`.
 
@@ -74,7 +69,7 @@ def beside_trellis(
     wanted: Tensor,
     index: Tensor,
     cost: Tensor,
-    rates: Callable[[Tensor, Tensor], Tensor],
+    rates: Rates,
     *,
     slices: int = trellis.SLICES,
 ) -> tuple[Tensor, Tensor]:
@@ -88,9 +83,7 @@ def beside_trellis(
     return symbols.view_as(wanted), values.view_as(wanted)
 
 
-def choose(
-    wanted: Tensor, index: Tensor, cost: Tensor, rates: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def choose(wanted: Tensor, index: Tensor, cost: Tensor, rates: Rates) -> Tensor:
     """Of the nearest whole residual and the next one towards zero, the one of less R + lambda D.
 
     `wanted` is the real residual, of any shape, `index` its table, `cost` that of a squared error,

@@ -28,10 +28,10 @@ T = TypeVar("T")
 #: Cells of y, halo included, that the synthesis takes at once. Twice as many are no faster, half as
 #: many 7 % slower.
 PIECE_CELLS = 1 << 13
-#: An error of this much of a pixel counts, or no thrift at all would say nothing of some.
-LEAST = 1e-6
 #: With less than this, mostly halo would be computed.
 FEWEST_CELLS = 1 << 10
+#: What an error counts at least: thrift 0 makes it infinitely dear, and 0 / 0 is no price.
+LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,15 +89,15 @@ def encode_tile(
         y_around = parts.encoder.analysis(x, header.quality)
         y = y_around[mine]
         z = parts.encoder.hyper_analysis(y, header.quality)
-        counts = Distortion(x * 255).along(parts.decoder.basis)[0][mine]
         if not rounds:
             tick()
+            counts = Distortion(x * 255).along(parts.decoder.basis)[0][mine]
             side = parts.encoder_side(y, z, header.quality, counts, thrift)
         else:
             refiner = Refiner(parts, y_around, mine, pixels, header.quality, thrift)
             y = refiner.run(z, (rect.height, rect.width), rounds, tick)
             # symbols for it exist already, and errors of no thrift at all bring them back
-            side = parts.encoder_side(y, z, header.quality, counts, thrift=0.0)
+            side = parts.encoder_side(y, z, header.quality, refiner.counts, thrift=0.0)
         _, crc = coding.walk(parts.decoder, side, header.quality, rect.height, rect.width)
         return crc, side.coder.finish()
 

@@ -51,6 +51,10 @@ _FROM = torch.stack(
 )
 
 
+#: Bits of symbols by the numbers of their tables, both of one shape.
+Rates = Callable[[Tensor, Tensor], Tensor]
+
+
 class Chain:
     """The machine on its way through the residuals of a step, given their table indices (flat)."""
 
@@ -101,7 +105,7 @@ def search(
     wanted: Tensor,
     index: Tensor,
     cost: Tensor,
-    rates: Callable[[Tensor, Tensor], Tensor],
+    rates: Rates,
     *,
     slices: int = SLICES,
 ) -> tuple[Tensor, Tensor]:
