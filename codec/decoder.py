@@ -20,6 +20,7 @@ from .config import (
     Y_STRIDE,
     ModelConfig,
 )
+from .distortion import energies_of
 from .integer import (
     ACTIVATION_MAX,
     LAYER_TENSORS,
@@ -111,8 +112,8 @@ class Decoder:
         self.pixels = IntegerOps(synthesis, device)
         self.inverse_gain = tensors["inverse_gain"].double().to(device)  # (256, M) at 2^-20
         self.input_high = tensors["g_s.input.high"].double().to(device)
-        #: patterns of pixels in [0, 1] (M, 3, 16, 16) that channels of y stand for, networks apart
-        self.basis = self._basis()
+        #: of `basis`, see `energies_of`: what an encoder weighs errors by
+        self.energies = energies_of(self.basis())
 
     def _prove(self, tensors: Tensors) -> tuple[BoundOps, BoundOps]:
         cfg = self.cfg
@@ -144,7 +145,8 @@ class Decoder:
             raise ModelIntegrityError(f"tensors that no part of the decoder uses: {unknown}")
         return entropy, synthesis
 
-    def _basis(self) -> Tensor:
+    def basis(self) -> Tensor:
+        """Patterns of pixels in [0, 1] (M, 3, 16, 16) for channels of y, the networks apart."""
         unit = 2.0 ** (SYNTHESIS_BITS - PIXEL_BITS) / 255
         weight = self.pixels.layers["g_s.shortcut"].weight.float() * unit
         return weight.unflatten(1, (3, Y_STRIDE, Y_STRIDE))

@@ -59,18 +59,27 @@ class Distortion:
         """D (B,) of errors (B, C, H, W) in grey levels."""
         return torch.lerp(error.square().flatten(1).mean(1), self.structural(error), STRUCTURE)
 
-    def along(self, basis: Tensor) -> Tensor:
-        """What errors along each of `basis` come to in D times its number of samples, by cell of y.
+    def along(self, energies: Tensor) -> Tensor:
+        """What errors along each of M patterns of pixels come to in D times its number of samples,
+        by cell of y: (B, H/16, W/16, M), for H and W that are multiples of 16.
 
-        `basis` (M, C, 16, 16) are patterns of pixels; the result is (B, H/16, W/16, M), for H and W
-        that are multiples of 16. Errors of fine patterns are gone where the picture is halved.
+        `energies` (scales, M) are those of the patterns, see `energies_of`.
         """
         height, width = self.weights[0].shape[2:]
         size = height * CELL // Y_STRIDE, width * CELL // Y_STRIDE
-        energy = basis.square().sum((1, 2, 3))
-        total = basis.new_zeros(len(self.weights[0]), *size, len(basis))
-        for halvings, weight in enumerate(self.weights):
-            left = F.avg_pool2d(basis, 1 << halvings).square().sum((1, 2, 3)) * 4**halvings
-            places = F.adaptive_avg_pool2d(weight.mean(1), size)
-            total += places[..., None] * left
-        return torch.lerp(energy.expand_as(total), total, STRUCTURE)
+        total = energies.new_zeros(len(self.weights[0]), *size, energies.shape[1])
+        for weight, left in zip(self.weights, energies, strict=False):
+            total += F.adaptive_avg_pool2d(weight.mean(1), size)[..., None] * left
+        return torch.lerp(energies[0].expand_as(total), total, STRUCTURE)
+
+
+def energies_of(basis: Tensor) -> Tensor:
+    """Squared norms (scales, M) of patterns of pixels (M, C, 16, 16), and what is left of them each
+    time that the picture is halved, in pixels of full size: fine patterns go first.
+    """
+    return torch.stack(
+        [
+            F.avg_pool2d(basis, 1 << halvings).square().sum((1, 2, 3)) * 4**halvings
+            for halvings in range(len(SCALE_SHARES))
+        ]
+    )

@@ -34,7 +34,7 @@ from .config import (
     ModelConfig,
 )
 from .dct import dct_shortcut
-from .distortion import Distortion
+from .distortion import Distortion, energies_of
 from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
 from .trellis import COLUMNS, FINE, SECOND, STEP, TRAINING_SLICES
 
@@ -114,9 +114,11 @@ class Synthesis(nn.Module):
         self.blocks8 = nn.Sequential(*(TrunkBlock(cfg.c8) for _ in range(cfg.g_s_blocks8)))
         self.leave = Pointwise(cfg.c8, 3 * TRUNK_STRIDE**2, gain=0.02)
 
-    def basis(self) -> Tensor:
-        """The patterns of pixels (M, 3, 16, 16) that channels of y stand for, networks apart."""
-        return self.shortcut.t().unflatten(1, (3, Y_STRIDE, Y_STRIDE))
+    def energies(self) -> Tensor:
+        """Those (scales, M) of the patterns of pixels that channels of y stand for, networks apart,
+        see `energies_of`.
+        """
+        return energies_of(self.shortcut.t().unflatten(1, (3, Y_STRIDE, Y_STRIDE)))
 
     def forward(self, y: Tensor, q: Tensor) -> Tensor:
         f = self.blocks16(self.enter(y, q))  # (B, C16, H/16, W/16)
@@ -290,7 +292,7 @@ class Model(nn.Module):
         y = self.analysis(x, q)
         z = self.h_a(y, q).float()
         with torch.no_grad():
-            counts = Distortion(x.float() * 255).along(self.g_s.basis()).permute(0, 3, 1, 2)
+            counts = Distortion(x.float() * 255).along(self.g_s.energies()).permute(0, 3, 1, 2)
             cost = error_cost(torch.exp(self.log_inverse_gain(q)), q[:, None, None, None]) * counts
         y_hat, residual, value, sigma = self.predict(y, ste_round(z), q, cost)
         return Forward(self.synthesis(y_hat, q), z, residual, value, sigma)

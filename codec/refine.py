@@ -181,7 +181,7 @@ class Refiner:
             self.gain = (decoder.inverse_gain[quality] * 2.0**-GAIN_BITS).float()
             self.picture = padded(pixels, y.device, (y.shape[0], y.shape[1])) * 255
             self.distortion = Distortion(self.picture)
-            self.counts = self.distortion.along(decoder.basis)[0][own]
+            self.counts = self.distortion.along(decoder.energies)[0][own]
         self.size = pixels.shape[:2]
         #: what one of D, a mean over the padded picture, is worth in bits
         self.worth = lam / thrift * self.picture[0, 0].numel()

@@ -91,7 +91,7 @@ def encode_tile(
         z = parts.encoder.hyper_analysis(y, header.quality)
         if not rounds:
             tick()
-            counts = Distortion(x * 255).along(parts.decoder.basis)[0][mine]
+            counts = Distortion(x * 255).along(parts.decoder.energies)[0][mine]
             side = parts.encoder_side(y, z, header.quality, counts, thrift)
         else:
             refiner = Refiner(parts, y_around, mine, pixels, header.quality, thrift)

@@ -67,7 +67,7 @@ def test_training_chooses_as_an_encoder_does() -> None:
             heads[0].bias[TINY.m // 4 :] -= 1.5  # indices near 8 instead of 20
         x = torch.rand(2, 3, 64, 64)
         out = model(x, q)
-        counts = to_phases(Distortion(x * 255).along(model.g_s.basis()).permute(0, 3, 1, 2))
+        counts = to_phases(Distortion(x * 255).along(model.g_s.energies()).permute(0, 3, 1, 2))
         cost = error_cost(torch.exp(model.log_inverse_gain(q))[:, 0, 0, 0], q)
     phases = torch.arange(4)
     # at first all channels have the same gain

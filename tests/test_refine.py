@@ -104,7 +104,7 @@ def test_errors_cost_what_the_curvature_says(codec: aec.Codec, photo: NDArray[np
     search = refiner(codec, photo)
     for channel in (0, 1, 5, 40, 300):
         error = torch.zeros_like(search.picture)
-        error[0, :, 64:80, 32:48] = search.parts.decoder.basis[channel]
+        error[0, :, 64:80, 32:48] = search.parts.decoder.basis()[channel]
         found = float(search.distortion(error)) * error.numel()
         assert found == pytest.approx(float(search.counts[4, 2, channel]), rel=0.25)
 

@@ -79,7 +79,7 @@ def _code(
 ) -> tuple[int, float]:
     """Bytes and PSNR of a picture through one of the decoders."""
     height, width = picture.shape[:2]
-    counts = Distortion(padded(picture, parts.device) * 255).along(parts.decoder.basis)[0]
+    counts = Distortion(padded(picture, parts.device) * 255).along(parts.decoder.energies)[0]
     side = parts.encoder_side(y, z, quality, counts)
     y_hat, _ = coding.walk(networks, side, quality, height, width)
     pixels = networks.synthesis(y_hat, quality)[:height, :width].numpy()

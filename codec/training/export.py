@@ -214,7 +214,7 @@ def calibrate(
             counter.quality = quality
             counter.z_float = model.h_a(y, q)[0]
             counter.y = y[0].permute(1, 2, 0)
-            counts = Distortion(x * 255).along(model.g_s.basis())[0]
+            counts = Distortion(x * 255).along(model.g_s.energies())[0]
             counter.cost = error_cost(floats.gain[quality], q[0]) * counts
             y_hat, _ = coding.walk(floats, counter, quality, height, width)
             floats.synthesis(y_hat, quality)
