@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..codec import graph
 from ..codec.config import STEP_XOR, Y_STRIDE, Z_STRIDE, ModelConfig
+from ..codec.encoder import Encoder
 from ..codec.loading import DECODER_FILE, DEFAULT_MODEL, ENCODER_FILE, Weights, model_files
-from ..codec.model import Encoder
 
 __all__ = ["Convolutions", "CountingOps", "file_bytes", "multiply_adds", "parameters"]
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..codec import api, coding, encoding, entropy
 from ..codec.decoder import Decoder
+from ..codec.encoder import Encoder
 from ..codec.loading import load_weights
-from ..codec.model import Encoder
 from ..format.errors import AecError
 from . import cost
 from .codecs import Aec, Avif, BenchCodec, Jpeg, Jxl, MissingCodecError, make

@@ -18,10 +18,10 @@ from . import coding
 from .choice import RateTable, error_cost
 from .config import QUALITY_LEVELS, z_band
 from .decoder import GAIN_BITS, Decoder
+from .encoder import Encoder
 from .entropy import Table
 from .exact import canary, exact_arithmetic
 from .loading import Weights
-from .model import Encoder
 
 T = TypeVar("T")
 

@@ -10,27 +10,21 @@ z (B, N, H/64, W/64); q (B,) in [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..format.errors import ModelIntegrityError
 from .choice import decide, error_cost, quality_lambda
 from .config import (
     GROUPS,
-    QUALITY_LEVELS,
     SCALE_LEVELS,
     SCALE_MAX,
     SCALE_MIN,
     STEP_XOR,
     TRUNK_STRIDE,
     Y_STRIDE,
-    Z_STRIDE,
     ModelConfig,
 )
 from .dct import dct_shortcut
@@ -296,48 +290,3 @@ class Model(nn.Module):
             cost = error_cost(torch.exp(self.log_inverse_gain(q)), q[:, None, None, None]) * counts
         y_hat, residual, value, sigma = self.predict(y, ste_round(z), q, cost)
         return Forward(self.synthesis(y_hat, q), z, residual, value, sigma)
-
-
-class Encoder(nn.Module):
-    """The part of the model that only the encoder runs, in float32: g_a, h_a and the gains."""
-
-    def __init__(self, cfg: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-        """Raises ModelIntegrityError when the tensors do not fit."""
-        super().__init__()
-        self.g_a = Analysis(cfg)
-        self.h_a = HyperAnalysis(cfg)
-        self.log_gain = QualityTable(cfg.knots, torch.zeros(cfg.m))
-        try:
-            self.load_state_dict(dict(tensors))
-        except RuntimeError as error:
-            raise ModelIntegrityError(f"encoder weights: {error}") from None
-        self.requires_grad_(False)
-
-    def analysis(self, x: Tensor, quality_index: int) -> Tensor:
-        """Scaled y (H/16, W/16, M), unrounded, of x (1, 3, H, W)."""
-        q = self._quality(quality_index, x.device)
-        return (self.g_a(x - 0.5, q) * torch.exp(self.log_gain(q)))[0].permute(1, 2, 0)
-
-    def hyper_analysis(self, y: Tensor, quality_index: int) -> Tensor:
-        """z (N, H/64, W/64), unrounded, of scaled y (H/16, W/16, M) of whole z cells."""
-        return self.h_a(y.permute(2, 0, 1)[None], self._quality(quality_index, y.device))[0]
-
-    @staticmethod
-    def _quality(index: int, device: torch.device) -> Tensor:
-        return torch.tensor([index / (QUALITY_LEVELS - 1)], device=device)
-
-
-def padded(
-    pixels: NDArray[np.uint8], device: torch.device, cells: tuple[int, int] | None = None
-) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H', W') in [0, 1], edges repeated to rows and columns of cells of
-    y, by default as many as whole z cells have.
-    """
-    height, width = pixels.shape[:2]
-    if cells is None:
-        down, right = -height % Z_STRIDE, -width % Z_STRIDE
-    else:
-        down, right = cells[0] * Y_STRIDE - height, cells[1] * Y_STRIDE - width
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None]
-    x = x.to(torch.float32) / 255
-    return F.pad(x, (0, right, 0, down), mode="replicate")

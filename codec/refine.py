@@ -21,9 +21,9 @@ from .choice import beside_trellis, decide, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
 from .distortion import Distortion
+from .encoder import padded
 from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
-from .model import padded
 from .rects import Rect, cut
 from .trellis import traced
 

@@ -23,8 +23,8 @@ from . import coding
 from .alpha import filled, pack_alpha
 from .config import Y_STRIDE, ModelConfig
 from .distortion import Distortion
+from .encoder import padded
 from .engine import Parts, Work
-from .model import padded
 from .pictures import PixelSource
 from .rects import Rect, cell_pixels, cut, picture_cells, tile_cells, tile_rect
 from .refine import Refiner

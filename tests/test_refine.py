@@ -14,8 +14,8 @@ import aec
 from aec.codec import refine
 from aec.codec.choice import quality_lambda
 from aec.codec.distortion import Distortion
+from aec.codec.encoder import padded
 from aec.codec.exact import exact_arithmetic
-from aec.codec.model import padded
 from aec.codec.refine import Refiner, rounds_of
 
 PHOTO = Path(__file__).parent / "images" / "astronaut.png"

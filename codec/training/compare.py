@@ -17,9 +17,10 @@ from ..api import Codec, quality_index
 from ..config import QUALITY_LEVELS, STEP_XOR
 from ..decoder import Decoder, new_y_hat, place
 from ..distortion import Distortion
+from ..encoder import padded
 from ..engine import Parts
 from ..exact import exact_arithmetic
-from ..model import Model, padded, ste_round
+from ..model import Model, ste_round
 from .floats import FloatDecoder
 
 

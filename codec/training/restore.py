@@ -9,10 +9,11 @@ from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from ..decoder import GAIN_BITS, Z_MAX, Decoder
+from ..encoder import Encoder
 from ..entropy import Table
 from ..layers import by_row
 from ..loading import Weights, load_weights
-from ..model import Encoder, Model
+from ..model import Model
 from .floats import fit_table, foldings, input_bits
 from .loss import TrainingModel
 
