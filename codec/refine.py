@@ -21,7 +21,7 @@ from .choice import beside_trellis, decide, quality_lambda
 from .config import QUALITY_LEVELS, Y_STRIDE
 from .decoder import ENTROPY_BITS, GAIN_BITS, PIXEL_BITS, SYNTHESIS_BITS, Z_MAX, IntegerOps, pick
 from .distortion import Distortion
-from .encoder import padded
+from .encoder import has_bfloat16, padded
 from .engine import Parts
 from .entropy import ESCAPE_LIMIT, Symbols
 from .rects import Rect, cut
@@ -61,17 +61,21 @@ def rounds_of(effort: int) -> int:
 
 
 class TwinOps:
-    """Reads the graph with the integer layers' weights but without rounding, to differentiate."""
+    """Reads the graph with the integer layers' weights but without rounding to integers, to
+    differentiate: in bfloat16 where that is fast, as in training, but for the layers of pixels.
+    """
 
-    def __init__(self, ops: IntegerOps) -> None:
+    def __init__(self, ops: IntegerOps, device: torch.device) -> None:
         self.fraction_bits = ops.fraction_bits
-        self.layers = {
-            name: (layer.weight.float(), layer.bias.float() - 0.5)
-            for name, layer in ops.layers.items()
-        }
+        coarse = torch.bfloat16 if has_bfloat16(device) else torch.float32
+        self.layers = {}
+        for name, layer in ops.layers.items():
+            kind = torch.float32 if name in graph.PIXEL_SIDES else coarse
+            self.layers[name] = layer.weight.to(kind), (layer.bias - 0.5).to(kind)
 
     def layer(self, name: str, x: Tensor, quality: int = 0, *, depthwise: bool = False) -> Tensor:
         weight, bias = self.layers[name]
+        x = x.to(weight.dtype)
         if bias.dim() == 2:
             bias = bias[quality]
         if depthwise:
@@ -176,7 +180,7 @@ class Refiner:
         self.pieces = cut(self.around, decoder.halo(), PIECE_CELLS)
         lam = float(quality_lambda(torch.tensor(quality / (QUALITY_LEVELS - 1))))
         with torch.inference_mode(False):  # autograd takes no tensors of inference mode
-            self.twin = TwinOps(decoder.pixels)
+            self.twin = TwinOps(decoder.pixels, decoder.device)
             self.y = y.clone()
             self.gain = (decoder.inverse_gain[quality] * 2.0**-GAIN_BITS).float()
             self.picture = padded(pixels, y.device, (y.shape[0], y.shape[1])) * 255

@@ -35,6 +35,12 @@ def photo() -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))[20:180, 150:290]
 
 
+@pytest.fixture
+def precise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients in float32 on every machine."""
+    monkeypatch.setattr(refine, "has_bfloat16", lambda device: False)
+
+
 def refiner(codec: aec.Codec, picture: NDArray[np.uint8]) -> Refiner:
     parts = codec.parts()
     with exact_arithmetic():
@@ -74,6 +80,7 @@ def test_the_twin_gives_the_decoders_pixels(codec: aec.Codec, photo: NDArray[np.
     assert price == pytest.approx(exact, rel=0.02)  # the decoder rounds pixels
 
 
+@pytest.mark.usefixtures("precise")
 def test_the_gradient_is_that_of_the_price(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
     search = refiner(codec, photo)
     with exact_arithmetic():
@@ -84,6 +91,7 @@ def test_the_gradient_is_that_of_the_price(codec: aec.Codec, photo: NDArray[np.u
     assert further - price == pytest.approx(predicted, rel=0.05) and predicted > 0
 
 
+@pytest.mark.usefixtures("precise")
 def test_pieces_add_up(
     codec: aec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +117,11 @@ def test_errors_cost_what_the_curvature_says(codec: aec.Codec, photo: NDArray[np
         assert found == pytest.approx(float(search.counts[4, 2, channel]), rel=0.25)
 
 
-def test_search_is_worth_its_time(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("coarse", [False, True], ids=["float32", "bfloat16"])
+def test_search_is_worth_its_time(
+    codec: aec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, coarse: bool
+) -> None:
+    monkeypatch.setattr(refine, "has_bfloat16", lambda device: coarse)
     plain, little, more = (
         codec.compress(photo, quality=QUALITY, effort=effort) for effort in (1, 3, 5)
     )
