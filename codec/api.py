@@ -26,8 +26,8 @@ from ..format.header import Header
 from ..format.limits import DEFAULT_LIMITS, Limits
 from ..format.reader import PartReader
 from . import coding
-from .config import QUALITY_LEVELS, SCALES
-from .encoding import Job, prepare
+from .config import SCALES
+from .encoding import Job, prepare, quality_index
 from .engine import Parts, Work, load_parts, pick_device, resources
 from .exact import exact_arithmetic
 from .loading import load_weights
@@ -44,13 +44,6 @@ Progress = Callable[[float], object]
 
 def _unwatched(share: float) -> None:
     pass
-
-
-def quality_index(quality: float) -> int:
-    """The quality index 0..255 of a quality 0..100; raises ValueError outside."""
-    if not 0 <= quality <= 100:
-        raise ValueError(f"quality must be from 0 to 100, got {quality}")
-    return int(quality * (QUALITY_LEVELS - 1) / 100 + 0.5)
 
 
 class Recovered(NamedTuple):
@@ -140,20 +133,22 @@ class Codec:
         """A whole file of a PIL image (RGB, RGBA or gray) or a uint8 array: (H, W), (H, W, 2) gray
         with alpha, (H, W, 3) or (H, W, 4). Alpha is kept without loss, colours where it is 0 not.
 
-        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. `effort` runs from
-        1 to 9: with more of it the encoder searches longer for fewer bits at the same PSNR, while
-        decoding takes no longer. `progress` is called now and then with the share of the work that
-        is done, 0 to 1, for each file that is made. `tile` is the side of the tiles in pixels, a
-        power of two from 64 to 4096, or 0 for one tile; by default pictures above 2 megapixels have
-        tiles of 1024. A block of metadata that is None comes from the `info` of a PIL image; b""
-        leaves it out. Pixels are coded as they are, neither turned nor converted. Raises ImageError
-        for pictures of other kinds, LimitError for too large ones, too long blocks and too long
-        work, ValueError for quality, effort or tile, TypeError for blocks that are not bytes,
-        ResourceError when memory ends.
+        `quality` runs from 0 to 100, higher is better, and 100 is not lossless. Of pictures up to
+        512x512 pixels, a file below 8 KiB is of a quality up to 5 higher where that takes fewer
+        bytes. `effort` runs from 1 to 9: with more of it the encoder searches longer for fewer bits
+        at the same PSNR, while decoding takes no longer. `progress` is called now and then with the
+        share of the work that is done, 0 to 1, for each file that is made. `tile` is the side of
+        the tiles in pixels, a power of two from 64 to 4096, or 0 for one tile; by default pictures
+        above 2 megapixels have tiles of 1024. A block of metadata that is None comes from the
+        `info` of a PIL image; b"" leaves it out. Pixels are coded as they are, neither turned nor
+        converted.
+        Raises ImageError for pictures of other kinds, LimitError for too large ones, too long
+        blocks and too long work, ValueError for quality, effort or tile, TypeError for blocks that
+        are not bytes, ResourceError when memory ends.
         """
-        index = quality_index(quality)
+        quality_index(quality)  # told before the picture is read
         blocks = {"icc_profile": icc_profile, "exif": exif, "xmp": xmp}
-        return self._job(image, tile, blocks, limits, effort, progress).encode(index)
+        return self._job(image, tile, blocks, limits, effort, progress).encode_at(quality)
 
     def compress_to(
         self,

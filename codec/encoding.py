@@ -14,12 +14,28 @@ from ..format.container import write_file
 from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
 from ..format.limits import Limits
 from ..format.metadata import Metadata
+from .config import QUALITY_LEVELS
 from .engine import Work, resources
 from .exact import exact_arithmetic
 from .metadata import blocks_of
 from .pictures import PixelSource
 from .refine import rounds_of
 from .tiling import encode_tile, tile_log2
+
+#: Files of fewer bytes, metadata apart, are compared with those of higher qualities. Where next to
+#: nothing is in a picture, a step of quality adds a few bytes, and a symbol that changes by it may
+#: save more.
+SMALL = 8192
+SMALL_AREA = 1 << 18  # pixels, which take a fraction of a second
+AHEAD = 5  # steps of one, of 0 to 100
+SLACK = 16  # bytes; where a file takes more than so many more, those after it do as well
+
+
+def quality_index(quality: float) -> int:
+    """The quality index 0..255 of a quality 0..100; raises ValueError outside."""
+    if not 0 <= quality <= 100:
+        raise ValueError(f"quality must be from 0 to 100, got {quality}")
+    return int(quality * (QUALITY_LEVELS - 1) / 100 + 0.5)
 
 
 class Job(NamedTuple):
@@ -54,6 +70,23 @@ class Job(NamedTuple):
                 for number in range(count)
             ]
         return write_file(header, tiles, self.metadata, self.limits)
+
+    def encode_at(self, quality: float) -> bytes:
+        """The file of a quality 0 to 100, or a smaller one of a higher quality where both are small
+        anyway, which keeps bytes from falling as the quality rises. Raises what `encode` raises.
+        """
+        best = self.encode(quality_index(quality))
+        if self.header.width * self.header.height > SMALL_AREA:
+            return best
+        told = sum(self.metadata.sizes().values())
+        for more in range(1, min(AHEAD, int(100 - quality)) + 1):
+            if len(best) - told >= SMALL:
+                break
+            data = self.encode(quality_index(quality + more))
+            if len(data) > len(best) + SLACK:
+                break
+            best = min(best, data, key=len)
+        return best
 
 
 def prepare(

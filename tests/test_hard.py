@@ -116,3 +116,8 @@ def test_nothing_breaks(name: str) -> None:
         assert np.abs(error.mean(axis=(0, 1))).max() < 8  # brightness and colour on the whole
         sizes.append(len(data))
     assert sizes == sorted(sizes)
+
+
+def test_bytes_never_fall_with_a_step_of_quality() -> None:
+    sizes = [len(aec.compress(hard.strip(), quality=q, device="cpu")) for q in range(80, 101)]
+    assert sizes == sorted(sizes)

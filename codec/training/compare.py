@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import coding
-from ..api import Codec, quality_index
+from ..api import Codec
 from ..config import QUALITY_LEVELS, STEP_XOR
 from ..decoder import Decoder, new_y_hat, place
 from ..distortion import Distortion
 from ..encoder import padded
+from ..encoding import quality_index
 from ..engine import Parts
 from ..exact import exact_arithmetic
 from ..model import Model, ste_round
