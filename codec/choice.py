@@ -52,16 +52,14 @@ class RateTable:
         return self.bits[number.to(torch.int64) * (2 * self.reach + 1) + column]
 
 
-def decide(
-    wanted: Tensor, index: Tensor, cost: Tensor, rates: Rates, *, slices: int = trellis.SLICES
-) -> tuple[Tensor, Tensor]:
+def decide(wanted: Tensor, index: Tensor, cost: Tensor, rates: Rates) -> tuple[Tensor, Tensor]:
     """The symbols of a step, and the residuals that they stand for, both of the shape of `wanted`.
 
     `wanted` are real residuals, `index` their table indices, `cost` that of a squared error in
-    bits, and `rates(table, symbol)` says what symbols cost. For `slices` see `trellis.search`.
+    bits, and `rates(table, symbol)` says what symbols cost.
     """
     whole = choose(wanted, index, cost, rates)
-    return beside_trellis(whole, wanted, index, CAUTION * cost, rates, slices=slices)
+    return beside_trellis(whole, wanted, index, CAUTION * cost, rates)
 
 
 def beside_trellis(
@@ -70,8 +68,6 @@ def beside_trellis(
     index: Tensor,
     cost: Tensor,
     rates: Rates,
-    *,
-    slices: int = trellis.SLICES,
 ) -> tuple[Tensor, Tensor]:
     """As `decide`, with the `whole` numbers given of which those stay that the trellis leaves."""
     symbols = whole.flatten()
@@ -79,7 +75,7 @@ def beside_trellis(
     (fine,) = torch.nonzero(index.flatten() >= trellis.FINE, as_tuple=True)
     if len(fine):
         x, t, c = (part.expand_as(wanted).flatten()[fine] for part in (wanted, index, cost))
-        symbols[fine], values[fine] = trellis.search(x, t, c, rates, slices=slices)
+        symbols[fine], values[fine] = trellis.search(x, t, c, rates)
     return symbols.view_as(wanted), values.view_as(wanted)
 
 

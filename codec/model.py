@@ -30,7 +30,7 @@ from .config import (
 from .dct import dct_shortcut
 from .distortion import Distortion, energies_of
 from .layers import EntropyBlock, Pointwise, PointwiseQ, QualityTable, TrunkBlock
-from .trellis import COLUMNS, FINE, SECOND, STEP, TRAINING_SLICES
+from .trellis import COLUMNS, FINE, SECOND, STEP
 
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 INDEX_START = 20.0  # sigma about 0.8: neither free nor hopeless
@@ -280,7 +280,7 @@ class Model(nn.Module):
         trellis takes depends on these, so no compiler can fuse it.
         """
         table = torch.floor(index + 0.5).clamp(0, SCALE_LEVELS - 1)
-        return decide(residual, table, prices, self.law_bits, slices=TRAINING_SLICES)[1]
+        return decide(residual, table, prices, self.law_bits)[1]
 
     def forward(self, x: Tensor, q: Tensor) -> Forward:
         y = self.analysis(x, q)

@@ -26,10 +26,9 @@ from .entropy import ESCAPE_LIMIT, Symbols
 #: Table indices from here on are quantised so.
 FINE = 8
 STEP = 11 / 16
+#: A machine that has just begun has little to choose from, so lanes should be long; but each slice
+#: waits for the one before. Training takes as many, or it would learn errors that no file has.
 SLICES = 256
-#: Of these, training takes fewer. Each is a step that waits for the one before, which on a GPU
-#: takes as long for few residuals as for many.
-TRAINING_SLICES = 64
 STATES = 256
 #: What an odd state and an odd symbol flip in half of the state, which gives the next one: the
 #: parity checks 515 and 362 (octal) of Ungerboeck's code ("Channel coding with multilevel/phase
@@ -101,24 +100,16 @@ def traced(
     return numbers.reshape(index.shape), values.reshape(symbols.shape)
 
 
-def search(
-    wanted: Tensor,
-    index: Tensor,
-    cost: Tensor,
-    rates: Rates,
-    *,
-    slices: int = SLICES,
-) -> tuple[Tensor, Tensor]:
+def search(wanted: Tensor, index: Tensor, cost: Tensor, rates: Rates) -> tuple[Tensor, Tensor]:
     """The symbols of least R + lambda D over all slices, and the residuals that they stand for.
 
     `wanted` (n,) are real residuals with table indices of at least FINE, `cost` that of a squared
-    error, and `rates(column, symbol)` says what symbols cost in bits (Viterbi's algorithm). With
-    another number of `slices` than SLICES, the symbols are none that a decoder could use.
+    error, and `rates(column, symbol)` says what symbols cost in bits (Viterbi's algorithm).
     """
     order = torch.argsort(index, stable=True)
     wanted, index, cost = wanted[order], index[order].long(), cost[order].clamp(max=DEAREST)
     count, device = len(wanted), wanted.device
-    lanes = -(-count // slices)
+    lanes = -(-count // SLICES)
     depth = -(-count // lanes)
     price = wanted.new_zeros(2, 2, depth * lanes)  # by parity and lattice
     symbol = wanted.new_zeros(2, 2, depth * lanes)

@@ -13,7 +13,7 @@ from aec.codec.config import STEP_XOR
 from aec.codec.distortion import Distortion
 from aec.codec.entropy import ESCAPE_LIMIT, TABLE_SUM, make_tables
 from aec.codec.model import Model, index_to_sigma, to_phases
-from aec.codec.trellis import FINE, STEP, TRAINING_SLICES
+from aec.codec.trellis import FINE, STEP
 
 
 @pytest.fixture(scope="module")
@@ -90,5 +90,5 @@ def test_training_chooses_as_an_encoder_does() -> None:
     assert torch.equal(fine, fine.round()) and bool((fine % 2).any())
     for step in range(4):
         one, table = out.residual[:, step], index[:, step]
-        _, values = decide(one, table, prices[:, step], model.law_bits, slices=TRAINING_SLICES)
+        _, values = decide(one, table, prices[:, step], model.law_bits)
         assert torch.equal(out.value[:, step], values)

@@ -19,7 +19,6 @@ from aec.codec.trellis import (
     SLICES,
     STATES,
     STEP,
-    TRAINING_SLICES,
     Chain,
     search,
     traced,
@@ -133,19 +132,6 @@ def test_lanes_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(trellis, "PATHS", 3 * SLICES * STATES)  # three at once
     for one, other in zip(together, search(wanted, index, cost, law_bits), strict=True):
         assert torch.equal(one, other)
-
-
-def test_slices_of_training_are_those_of_a_machine_with_as_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    torch.manual_seed(0)
-    index = torch.from_numpy(indices(2000, 0, first=FINE))
-    wanted, cost = torch.randn(2000) * index_to_sigma(index.float()), torch.full((2000,), 9.0)
-    found, values = search(wanted, index, cost, law_bits, slices=TRAINING_SLICES)
-    whole = found.numpy().astype(np.int32)
-    assert not np.array_equal(traced(whole, index.numpy())[1], values)
-    monkeypatch.setattr(trellis, "SLICES", TRAINING_SLICES)
-    np.testing.assert_array_equal(traced(whole, index.numpy())[1], values)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e9])
