@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..format.container import write_file
+from ..format.errors import LimitError
 from ..format.header import FLAG_ALPHA, FLAG_GRAY, Header
 from ..format.limits import Limits
 from ..format.metadata import Metadata
@@ -82,7 +83,10 @@ class Job(NamedTuple):
         for more in range(1, min(AHEAD, int(100 - quality)) + 1):
             if len(best) - told >= SMALL:
                 break
-            data = self.encode(quality_index(quality + more))
+            try:
+                data = self.encode(quality_index(quality + more))
+            except LimitError:  # time is up, but a file is there
+                break
             if len(data) > len(best) + SLACK:
                 break
             best = min(best, data, key=len)

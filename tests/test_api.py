@@ -158,6 +158,8 @@ class Made(Job):
 
     def encode(self, index: int, thrift: float = 1.0) -> bytes:
         self.made.append(index)
+        if index not in self.sizes:
+            raise LimitError("it took too long")
         return bytes(self.sizes[index])
 
 
@@ -196,6 +198,15 @@ def test_metadata_does_not_make_a_file_large(codec: aec.Codec) -> None:
     job.sizes = {0: SMALL + 300, 3: SMALL + 290, 5: SMALL + 400}
     job.made = []
     assert len(job.encode_at(0)) == SMALL + 290
+
+
+def test_a_file_that_is_there_when_time_is_up_is_not_lost(codec: aec.Codec) -> None:
+    job = Made(*codec._job(np.zeros((4, 4), np.uint8), None, {}, None, 1, lambda share: None))
+    job.sizes, job.made = {0: 300, 3: 299}, []
+    assert len(job.encode_at(0)) == 299 and len(job.made) == 3
+    job.sizes = {}
+    with pytest.raises(LimitError):
+        job.encode_at(0)
 
 
 def test_large_pictures_are_coded_once(codec: aec.Codec) -> None:
