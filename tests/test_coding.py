@@ -234,11 +234,12 @@ def test_the_encoder_knows_what_the_decoder_will_see(
     monkeypatch.setattr(coding, "walk", recorded)
     data = codec.compress(photo(height, width), quality=quality)
     codec.decompress(data)
-    (encoder_y, encoder_crc), (decoder_y, decoder_crc) = walks
-    assert torch.equal(encoder_y, decoder_y) and encoder_crc == decoder_crc
+    *encoders, (decoder_y, decoder_crc) = walks  # one for each quality that was tried
+    encoder_y = {crc: y for y, crc in encoders}[decoder_crc]
+    assert torch.equal(encoder_y, decoder_y)
     tensors = reference.read_tensors((DEFAULT_MODEL / DECODER_FILE).read_bytes())
     header, (tile,) = reference.read_file(data)
-    assert tile.symbol_crc == encoder_crc
+    assert tile.symbol_crc == decoder_crc
     network = reference.Network(tensors, header.quality)
     y, _, residuals = reference.symbols_to_y(network, reference.Ans(tile.words), height, width)
     np.testing.assert_array_equal(y, encoder_y)

@@ -153,7 +153,7 @@ def test_a_picture_smaller_than_a_cell(codec: aec.Codec) -> None:
 
 def test_progress_and_time(codec: aec.Codec, photo: NDArray[np.uint8]) -> None:
     shares: list[float] = []
-    codec.compress(photo, effort=2, tile=64, progress=shares.append)
+    codec.compress(photo, quality=100, effort=2, tile=64, progress=shares.append)
     assert len(shares) == 9 * 2 and shares[0] == 0 and shares[-1] < 1
     assert shares == sorted(set(shares))
     with pytest.raises(aec.LimitError, match="max_seconds"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import aec
-from aec.codec import coding, engine, tiling
+from aec.codec import coding, encoding, engine, tiling
 from aec.codec.engine import Work
 from aec.codec.exact import exact_arithmetic
 from aec.codec.rects import Rect, picture_cells, tile_cells
@@ -228,6 +228,7 @@ def test_the_y_of_a_tile_is_that_of_the_whole_picture(
         return side(y, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(coding, "EncoderSide", recorded)
+    monkeypatch.setattr(encoding, "SMALL_AREA", 0)  # or there would be files of other qualities
     codec.compress(photo, quality=60, tile=0)
     data = codec.compress(photo, quality=60, tile=64)
     whole, *tiles = seen
