@@ -77,12 +77,10 @@ class Job(NamedTuple):
         anyway, which keeps bytes from falling as the quality rises. Raises what `encode` raises.
         """
         best = self.encode(quality_index(quality))
-        if self.header.width * self.header.height > SMALL_AREA:
-            return best
         told = sum(self.metadata.sizes().values())
+        if len(best) - told >= SMALL or self.header.width * self.header.height > SMALL_AREA:
+            return best
         for more in range(1, min(AHEAD, int(100 - quality)) + 1):
-            if len(best) - told >= SMALL:
-                break
             try:
                 data = self.encode(quality_index(quality + more))
             except LimitError:  # time is up, but a file is there

@@ -119,5 +119,5 @@ def test_nothing_breaks(name: str) -> None:
 
 
 def test_bytes_never_fall_with_a_step_of_quality() -> None:
-    sizes = [len(aec.compress(hard.strip(), quality=q, device="cpu")) for q in range(80, 101)]
+    sizes = [len(aec.compress(hard.flat(), quality=q, device="cpu")) for q in range(40, 61)]
     assert sizes == sorted(sizes)
